@@ -1,0 +1,3 @@
+//! The server process.
+
+fn main() {}

@@ -97,7 +97,30 @@ pub struct Completion {
     pub result: io::Result<()>,
 }
 
-/// A folder of files.
+/// A folder of files, to read. Shared by every reader of the process; all its calls block.
+pub trait Files: Send + Sync {
+    /// Read `length` bytes at `offset`. Sees every write that has completed.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if there is no such file, [`io::ErrorKind::UnexpectedEof`] if
+    /// it is shorter, else what the disk says.
+    fn read(&self, path: &str, offset: u64, length: usize) -> io::Result<Bytes>;
+
+    /// The file's length in bytes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if there is no such file, else what the disk says.
+    fn length(&self, path: &str) -> io::Result<u64>;
+
+    /// The names of the files in a folder (not its sub-folders), sorted; empty if there is no
+    /// such folder.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn list(&self, folder: &str) -> io::Result<Vec<String>>;
+}
+
+/// A folder of files, to change. One owner each.
 pub trait Disk {
     /// Queue an operation. Never blocks; its completion comes from [`Disk::poll`].
     fn submit(&mut self, ticket: Ticket, operation: Operation);
@@ -106,23 +129,6 @@ pub trait Disk {
     /// Never blocks: how to wait for one is the executor's business.
     fn poll(&mut self, completions: &mut Vec<Completion>);
 
-    /// Read `length` bytes at `offset`. Blocks. Sees every write submitted before.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::NotFound`] if there is no such file, [`io::ErrorKind::UnexpectedEof`] if
-    /// it is shorter, else what the disk says.
-    fn read(&self, path: &str, offset: u64, length: usize) -> io::Result<Bytes>;
-
-    /// The file's length in bytes. Blocks.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::NotFound`] if there is no such file, else what the disk says.
-    fn length(&self, path: &str) -> io::Result<u64>;
-
-    /// The names of the files in a folder (not its sub-folders), sorted; empty if there is no
-    /// such folder. Blocks.
-    ///
-    /// # Errors
-    /// What the disk says.
-    fn list(&self, folder: &str) -> io::Result<Vec<String>>;
+    /// The same folder, to read.
+    fn files(&self) -> Arc<dyn Files>;
 }

@@ -1,0 +1,5 @@
+//! The facade of the state machine.
+
+/// The replicated state machine.
+#[derive(Debug, Default)]
+pub struct Store {}

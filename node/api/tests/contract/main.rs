@@ -1,0 +1,3 @@
+//! What the crate promises about bytes, texts and generated code.
+
+mod generated;

@@ -1,1 +1,5 @@
-//! Checkpoints.
+//! Checkpoints: a restart begins at the newest one and replays the Raft log from there.
+
+mod source;
+
+pub use source::{Exported, Identity, IndexChunk, IndexSink, Malformed, Source, State};

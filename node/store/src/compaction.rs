@@ -1,1 +1,146 @@
-//! …
+//! How far compaction is: what is decided, and what is carried out.
+//!
+//! ```text
+//!   applied:  scheduled ── visible at once: reads below it are refused
+//!   job:      target ──── leaf by leaf, dropped records are released, unless a pin holds it
+//!   done:     finished ── nothing at or below it that compaction does not keep
+//! ```
+//! Carrying out changes no answer, so members may be at different points of it.
+
+use std::collections::BTreeMap;
+
+/// The compacted revision of a store that never was: etcd's value, which its clients see.
+pub const NEVER: i64 = -1;
+
+/// Holds back the carrying out of compactions, until given back.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a lost pin holds compaction back for ever"]
+pub struct Pin {
+    id: u64,
+    revision: i64,
+}
+
+impl Pin {
+    /// The main revision that was current when the pin was taken.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is nothing to drop.
+    Idle,
+    /// A pin holds it back.
+    Held,
+    /// There is more to do.
+    More,
+    /// The compaction to this revision is complete.
+    Finished(i64),
+}
+
+/// The state of compaction.
+#[derive(Clone, Debug)]
+pub struct Compaction {
+    scheduled: i64,
+    finished: i64,
+    running: Option<Running>,
+    pins: BTreeMap<u64, i64>,
+    next_pin: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    target: i64,
+    from: Box<[u8]>,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self::restore(NEVER, NEVER)
+    }
+}
+
+impl Compaction {
+    /// The state as it was stored.
+    #[must_use]
+    pub fn restore(scheduled: i64, finished: i64) -> Self {
+        let scheduled = scheduled.max(finished);
+        Self { scheduled, finished, running: None, pins: BTreeMap::new(), next_pin: 0 }
+    }
+
+    /// The newest compaction decided; what reads compare with. [`NEVER`] if there was none.
+    #[must_use]
+    pub fn scheduled(&self) -> i64 {
+        self.scheduled
+    }
+
+    /// The newest compaction carried out in full. [`NEVER`] if there was none.
+    #[must_use]
+    pub fn finished(&self) -> i64 {
+        self.finished
+    }
+
+    /// Decide a compaction.
+    pub(crate) fn schedule(&mut self, revision: i64) {
+        assert!(revision > self.scheduled, "compactions go forward");
+        self.scheduled = revision;
+    }
+
+    /// Hold the carrying out back.
+    pub(crate) fn pin(&mut self, revision: i64) -> Pin {
+        let id = self.next_pin;
+        self.next_pin = id.wrapping_add(1);
+        self.pins.insert(id, revision);
+        Pin { id, revision }
+    }
+
+    /// Give a pin back.
+    pub(crate) fn unpin(&mut self, pin: &Pin) {
+        self.pins.remove(&pin.id);
+    }
+
+    /// The lowest pinned revision.
+    #[must_use]
+    pub fn lowest_pin(&self) -> Option<i64> {
+        self.pins.values().min().copied()
+    }
+
+    /// Whether a step would do something now.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.pins.is_empty() && self.finished < self.scheduled
+    }
+
+    /// Revision and place of the next step.
+    pub(crate) fn next(&mut self) -> Result<(i64, Box<[u8]>), Progress> {
+        if self.finished >= self.scheduled {
+            return Err(Progress::Idle);
+        }
+        if !self.pins.is_empty() {
+            return Err(Progress::Held);
+        }
+        let scheduled = self.scheduled;
+        let start = || Running { target: scheduled, from: Box::default() };
+        let running = self.running.get_or_insert_with(start);
+        Ok((running.target, running.from.clone()))
+    }
+
+    /// A step is done; `from` is where the next one begins.
+    pub(crate) fn advance(&mut self, from: Option<Box<[u8]>>) -> Progress {
+        let running = self.running.as_mut().expect("a step had been begun");
+        match from {
+            Some(from) => {
+                running.from = from;
+                Progress::More
+            }
+            None => {
+                self.finished = running.target;
+                self.running = None;
+                Progress::Finished(self.finished)
+            }
+        }
+    }
+}

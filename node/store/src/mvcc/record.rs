@@ -1,0 +1,96 @@
+//! The bytes of a record: `mvccpb.KeyValue` exactly as etcd writes it.
+//!
+//! ```text
+//!   put        key(1) create_revision(2) mod_revision(3) version(4) value(5) lease(6)
+//!   tombstone  key(1)
+//! ```
+//! Fields ascend and zero ones are left out, so that hashes over records equal etcd's.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use prost::encoding::{encode_varint, encoded_len_varint};
+use quorate_api::mvccpb::KeyValue;
+
+use super::index::Version;
+
+const KEY: u8 = 1 << 3 | 2;
+const CREATE_REVISION: u8 = 2 << 3;
+const MOD_REVISION: u8 = 3 << 3;
+const VERSION: u8 = 4 << 3;
+const VALUE: u8 = 5 << 3 | 2;
+const LEASE: u8 = 6 << 3;
+
+/// A key's content as a record has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+    /// The lease it is attached to; 0 for none.
+    pub lease: i64,
+}
+
+fn bytes_length(field: &[u8]) -> usize {
+    if field.is_empty() { 0 } else { 1 + encoded_len_varint(field.len() as u64) + field.len() }
+}
+
+fn number_length(number: i64) -> usize {
+    if number == 0 { 0 } else { 1 + encoded_len_varint(number.cast_unsigned()) }
+}
+
+fn put_bytes(out: &mut BytesMut, tag: u8, field: &[u8]) {
+    if !field.is_empty() {
+        out.put_u8(tag);
+        encode_varint(field.len() as u64, out);
+        out.put_slice(field);
+    }
+}
+
+fn put_number(out: &mut BytesMut, tag: u8, number: i64) {
+    if number != 0 {
+        out.put_u8(tag);
+        encode_varint(number.cast_unsigned(), out);
+    }
+}
+
+/// The body of a put. `version` says when; its hash is not looked at.
+#[must_use]
+pub fn encode(content: &Content<'_>, version: &Version) -> Bytes {
+    let length = bytes_length(content.key)
+        + number_length(version.create_revision)
+        + number_length(version.revision.main)
+        + number_length(version.version)
+        + bytes_length(content.value)
+        + number_length(content.lease);
+    let mut out = BytesMut::with_capacity(length);
+    put_bytes(&mut out, KEY, content.key);
+    put_number(&mut out, CREATE_REVISION, version.create_revision);
+    put_number(&mut out, MOD_REVISION, version.revision.main);
+    put_number(&mut out, VERSION, version.version);
+    put_bytes(&mut out, VALUE, content.value);
+    put_number(&mut out, LEASE, content.lease);
+    out.freeze()
+}
+
+/// The body of a deletion.
+#[must_use]
+pub fn encode_tombstone(key: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(bytes_length(key));
+    put_bytes(&mut out, KEY, key);
+    out.freeze()
+}
+
+/// What an answer about keys alone has: neither value nor lease (as etcd's keys-only ranges).
+#[must_use]
+pub fn encode_key_only(key: &[u8], version: &Version) -> Bytes {
+    encode(&Content { key, value: &[], lease: 0 }, version)
+}
+
+/// Read a body back; key and value share its memory.
+///
+/// # Errors
+/// If it is no `KeyValue`.
+pub fn decode(body: &Bytes) -> Result<KeyValue, prost::DecodeError> {
+    KeyValue::decode(body.clone())
+}

@@ -20,8 +20,8 @@ pub enum Item {
 }
 
 /// A walk over the keys of one tree, in ascending order. After an error it is at its end.
-pub struct Cursor<'r, S> {
-    reader: &'r Reader<S>,
+pub struct Cursor<S> {
+    reader: Reader<S>,
     /// The tree, until the walk begins.
     root: Option<Root>,
     /// Pages from the root down, each with the element that comes next.
@@ -29,8 +29,8 @@ pub struct Cursor<'r, S> {
     last_key: Bytes,
 }
 
-impl<'r, S: ReadAt> Cursor<'r, S> {
-    pub(super) fn new(reader: &'r Reader<S>, root: Root) -> Self {
+impl<S: ReadAt> Cursor<S> {
+    pub(super) fn new(reader: Reader<S>, root: Root) -> Self {
         Self { reader, root: Some(root), path: Vec::new(), last_key: Bytes::new() }
     }
 

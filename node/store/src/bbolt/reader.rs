@@ -1,6 +1,7 @@
 //! Reads a bbolt file of any origin: finds the meta page that counts, buckets and their keys.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -72,8 +73,18 @@ pub(super) enum Root {
     Inline(Bytes),
 }
 
-/// A file that is read.
+/// A file that is read; a clone reads the same file.
 pub struct Reader<S> {
+    file: Arc<File<S>>,
+}
+
+impl<S> Clone for Reader<S> {
+    fn clone(&self) -> Self {
+        Self { file: Arc::clone(&self.file) }
+    }
+}
+
+struct File<S> {
     source: S,
     meta: Meta,
 }
@@ -108,14 +119,14 @@ impl<S: ReadAt> Reader<S> {
         if expected > length {
             return Err(ReadError::Truncated { length, expected });
         }
-        Ok(Self { source, meta })
+        Ok(Self { file: Arc::new(File { source, meta }) })
     }
 
     /// The top-level buckets in ascending order of their names. A plain key beside them, which
     /// bbolt does not make, shows as [`Item::Value`].
     #[must_use]
-    pub fn buckets(&self) -> Cursor<'_, S> {
-        Cursor::new(self, Root::Page(self.meta.root))
+    pub fn buckets(&self) -> Cursor<S> {
+        Cursor::new(self.clone(), Root::Page(self.file.meta.root))
     }
 
     /// A top-level bucket.
@@ -136,32 +147,33 @@ impl<S: ReadAt> Reader<S> {
 
     /// The keys of a bucket, in ascending order.
     #[must_use]
-    pub fn keys(&self, bucket: &Bucket) -> Cursor<'_, S> {
-        Cursor::new(self, bucket.root.clone())
+    pub fn keys(&self, bucket: &Bucket) -> Cursor<S> {
+        Cursor::new(self.clone(), bucket.root.clone())
     }
 
     pub(super) fn page(&self, id: u64) -> Result<Page, ReadError> {
         let damaged = |what| ReadError::Page { page: id, what };
-        if id < 2 || id >= self.meta.high_water {
+        let File { source, meta } = &*self.file;
+        if id < 2 || id >= meta.high_water {
             return Err(damaged("is referred to, but outside of the file"));
         }
-        let page_size = u64::from(self.meta.page_size);
+        let page_size = u64::from(meta.page_size);
         // No overflow: the product with the high-water mark was verified.
         let offset = id * page_size;
-        let bytes = read(&self.source, offset, page_size as usize)?;
+        let bytes = read(source, offset, page_size as usize)?;
         let header = PageHeader::decode(&bytes).ok_or(damaged("too short for its header"))?;
         let overflow = u64::from(header.overflow);
         if overflow == 0 {
             return Page::parse(id, bytes);
         }
-        if overflow >= self.meta.high_water - id {
+        if overflow >= meta.high_water - id {
             return Err(damaged("overflows the end of the file"));
         }
         let length = (overflow + 1) * page_size;
         if length > PAGE_BYTES_MAX {
             return Err(damaged("is larger than any page can be"));
         }
-        Page::parse(id, read(&self.source, offset, length as usize)?)
+        Page::parse(id, read(source, offset, length as usize)?)
     }
 }
 

@@ -1,1 +1,40 @@
-//! Snapshots.
+//! A store as a bbolt file that genuine etcd tools and members accept, and back.
+//!
+//! A snapshot for a follower, for a client and for a backup is one thing: the file of
+//! [`crate::bbolt`] with etcd's buckets, at one applied index. A client's is followed by the
+//! SHA-256 of the file.
+//!
+//! ```text
+//!   store at an applied index                              file on the receiver's disk
+//!   ┌──────────────────────────┐  Chunk(bytes) …          ┌───────────────────────────┐
+//!   │ small buckets, copied    │──► SnapshotStream ──────►│ SnapshotFile              │
+//!   │ revision log, kept       │    pass 1: sizes         │  verified, small buckets, │
+//!   │ meanwhile                │    pass 2: bytes         │  records by revision      │
+//!   └──────────────────────────┘                          └───────────────────────────┘
+//!
+//!   bucket key:  main u64 │ '_' │ sub u64 [│ 't']  →  mvccpb.KeyValue       (big-endian)
+//! ```
+//!
+//! It never holds the data in memory, only one chunk of it, and never changes the log that it
+//! streams from.
+//!
+//! Invariants:
+//! - What is streamed is what was sized: if a record came, went or changed its length between the
+//!   two passes, the stream ends in an error, never in a file that looks whole.
+//! - Bodies travel as they are, so that HashKV is equal on both sides.
+//! - A received file is verified before anything of it is used: its digest if it has one, its
+//!   pages, keys and records on the way; what is wrong is named.
+
+mod buckets;
+mod file;
+mod meta;
+mod record_key;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+pub use buckets::{BUCKETS, KEY_BUCKET, META_BUCKET, SmallBuckets, UnknownBucket};
+pub use file::{DigestRule, FileError, Records, SnapshotFile};
+pub use meta::{Meta, MetaError};
+pub use stream::{SnapshotStream, Step, StreamError, Trailer};

@@ -1,0 +1,46 @@
+//! The keys of the records: a revision, and whether it is a deletion.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::revision::Revision;
+
+const SEPARATOR: u8 = b'_';
+const TOMBSTONE: u8 = b't';
+
+/// Bytes of a revision; a tombstone's key has one more.
+pub(super) const REVISION_BYTES: usize = 17;
+
+/// Bytes of a record's key.
+pub(super) fn key_bytes(tombstone: bool) -> usize {
+    REVISION_BYTES + usize::from(tombstone)
+}
+
+/// A revision as etcd writes it, also as a value.
+pub(super) fn encode(revision: Revision, tombstone: bool) -> Bytes {
+    let mut key = BytesMut::with_capacity(REVISION_BYTES + 1);
+    key.put_i64(revision.main);
+    key.put_u8(SEPARATOR);
+    key.put_i64(revision.sub);
+    if tombstone {
+        key.put_u8(TOMBSTONE);
+    }
+    key.freeze()
+}
+
+/// The revision and whether it is a tombstone's; `None` if the bytes are no such key.
+pub(super) fn decode(key: &[u8]) -> Option<(Revision, bool)> {
+    let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
+    let (main, rest) = revision.split_first_chunk()?;
+    let (separator, sub) = rest.split_first()?;
+    let revision = Revision {
+        main: i64::from_be_bytes(*main),
+        sub: i64::from_be_bytes(sub.try_into().ok()?),
+    };
+    let tombstone = match mark {
+        [] => false,
+        [TOMBSTONE] => true,
+        _ => return None,
+    };
+    let valid = *separator == SEPARATOR && revision.main >= 0 && revision.sub >= 0;
+    valid.then_some((revision, tombstone))
+}

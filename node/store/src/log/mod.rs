@@ -24,6 +24,7 @@ mod damage;
 pub(crate) mod format;
 pub(crate) mod locations;
 pub(crate) mod pin;
+mod pin_reader;
 mod record;
 mod revision_log;
 pub(crate) mod segments;
@@ -31,5 +32,6 @@ pub(crate) mod tail;
 
 pub use damage::{Damage, DamageKind};
 pub use pin::Pin;
+pub use pin_reader::PinReader;
 pub use record::{ChangeLimit, Record};
 pub use revision_log::{LogOptions, RevisionLog, SEGMENT_BYTES_MAX};

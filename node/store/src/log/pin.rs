@@ -57,7 +57,13 @@ impl Pin {
         self.locations.iter_from(Revision::new(i64::MIN, 0)).map(|(revision, _)| revision)
     }
 
-    fn read(&self, window: &mut Window, revision: Revision, slot: Slot) -> Result<Record, Damage> {
+    /// Read a record through a window over its segment.
+    pub(crate) fn read(
+        &self,
+        window: &mut Window,
+        revision: Revision,
+        slot: Slot,
+    ) -> Result<Record, Damage> {
         match slot.place() {
             Place::Tail(sequence) => {
                 self.batches.get(sequence).cloned().ok_or_else(|| missing(revision))

@@ -8,19 +8,19 @@
 //!   store at an applied index                              file on the receiver's disk
 //!   ┌──────────────────────────┐  Chunk(bytes) …          ┌───────────────────────────┐
 //!   │ small buckets, copied    │──► SnapshotStream ──────►│ SnapshotFile              │
-//!   │ revision log, kept       │    pass 1: sizes         │  verified, small buckets, │
-//!   │ meanwhile                │    pass 2: bytes         │  records by revision      │
+//!   │ revision log, pinned     │    pass 1: sizes         │  verified, small buckets, │
+//!   │                          │    pass 2: bytes         │  records by revision      │
 //!   └──────────────────────────┘                          └───────────────────────────┘
 //!
 //!   bucket key:  main u64 │ '_' │ sub u64 [│ 't']  →  mvccpb.KeyValue       (big-endian)
 //! ```
 //!
-//! It never holds the data in memory, only one chunk of it, and never changes the log that it
-//! streams from.
+//! It never holds the data in memory, only one chunk of it, never changes the log that it streams
+//! from, and needs the store only at the moment of the pin.
 //!
 //! Invariants:
-//! - What is streamed is what was sized: if a record came, went or changed its length between the
-//!   two passes, the stream ends in an error, never in a file that looks whole.
+//! - What is streamed is what was sized, for both passes read the same pin, and the writer compares
+//!   the extents; a record that cannot be read ends the stream in an error.
 //! - Bodies travel as they are, so that HashKV is equal on both sides.
 //! - A received file is verified before anything of it is used: its digest if it has one, its
 //!   pages, keys and records on the way; what is wrong is named.

@@ -7,10 +7,9 @@ use thiserror::Error;
 use super::buckets::{BUCKETS, KEY_BUCKET, SmallBuckets};
 use super::record_key;
 use crate::bbolt::{Sizing, WriteError, Writer};
-use crate::log::{ChangeLimit, Damage, Record, RevisionLog};
+use crate::log::{ChangeLimit, Damage, Pin, PinReader, Record};
 
-/// What one step reads from the log: little enough to let apply in between, and about what a
-/// stream sends at once.
+/// What one step reads from the log: about what a stream sends at once.
 const STEP: ChangeLimit = ChangeLimit { revisions: 512, bytes: 256 << 10 };
 
 /// What follows the file.
@@ -39,27 +38,17 @@ pub enum StreamError {
     /// The log cannot be read.
     #[error(transparent)]
     Damage(#[from] Damage),
-    /// The log's records at or below the revision are not those of the sizing pass.
-    #[error("the log changed below revision {revision} while its snapshot was streamed")]
-    Moved {
-        /// The snapshot's revision.
-        revision: i64,
-    },
     /// The log or a bucket holds what a bbolt file cannot.
     #[error(transparent)]
     Write(#[from] WriteError),
 }
 
-/// Streams one snapshot. Call [`SnapshotStream::step`] until it gives [`Step::End`]; between two
-/// steps the log may grow, but must keep every record at or below the snapshot's revision.
+/// Streams one snapshot. Call [`SnapshotStream::step`] until it gives [`Step::End`].
 pub struct SnapshotStream {
     small: SmallBuckets,
-    revision: i64,
+    records: PinReader,
     phase: Phase,
-    /// The main revision that is read next.
-    next_main: i64,
-    tally: Tally,
-    sized: Option<Sized>,
+    stream_bytes: Option<u64>,
     digest: Option<Sha256>,
 }
 
@@ -69,16 +58,10 @@ enum Phase {
     Ended,
 }
 
-/// What the sizing pass has found.
-struct Sized {
-    tally: Tally,
-    stream_bytes: u64,
-}
-
 impl SnapshotStream {
-    /// A snapshot of the log up to and with `revision`, with the small buckets of that moment.
+    /// A snapshot of the log's pinned records, with the small buckets of the same moment.
     #[must_use]
-    pub fn new(small: SmallBuckets, revision: i64, trailer: Trailer) -> Self {
+    pub fn new(small: SmallBuckets, log: Pin, trailer: Trailer) -> Self {
         let digest = match trailer {
             Trailer::None => None,
             Trailer::Sha256 => Some(Sha256::new()),
@@ -90,11 +73,9 @@ impl SnapshotStream {
         sizing.begin_bucket(KEY_BUCKET);
         Self {
             small,
-            revision,
+            records: PinReader::new(log),
             phase: Phase::Sizing(sizing),
-            next_main: 0,
-            tally: Tally::default(),
-            sized: None,
+            stream_bytes: None,
             digest,
         }
     }
@@ -103,23 +84,23 @@ impl SnapshotStream {
     /// first chunk.
     #[must_use]
     pub fn stream_bytes(&self) -> Option<u64> {
-        self.sized.as_ref().map(|sized| sized.stream_bytes)
+        self.stream_bytes
     }
 
-    /// Go on by a bounded amount of work.
+    /// Go on by a bounded amount of work, which reads the disk.
     ///
     /// # Errors
     /// A [`StreamError`]; the stream is then over.
-    pub fn step(&mut self, log: &RevisionLog) -> Result<Step, StreamError> {
+    pub fn step(&mut self) -> Result<Step, StreamError> {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Sizing(sizing) => self.size(sizing, log),
-            Phase::Writing(writer) => self.write(writer, log),
+            Phase::Sizing(sizing) => self.size(sizing),
+            Phase::Writing(writer) => self.write(writer),
             Phase::Ended => Ok(Step::End),
         }
     }
 
-    fn size(&mut self, mut sizing: Sizing, log: &RevisionLog) -> Result<Step, StreamError> {
-        let records = self.next_records(log)?;
+    fn size(&mut self, mut sizing: Sizing) -> Result<Step, StreamError> {
+        let records = self.records.read(STEP)?;
         if !records.is_empty() {
             for Record { revision: _, tombstone, body } in &records {
                 sizing.add(record_key::key_bytes(*tombstone), body.len());
@@ -132,11 +113,8 @@ impl SnapshotStream {
         }
         let layout = sizing.finish();
         let trailer_bytes = if self.digest.is_some() { Sha256::output_size() as u64 } else { 0 };
-        self.sized = Some(Sized {
-            tally: std::mem::take(&mut self.tally),
-            stream_bytes: layout.file_bytes() + trailer_bytes,
-        });
-        self.next_main = 0;
+        self.stream_bytes = Some(layout.file_bytes() + trailer_bytes);
+        self.records.rewind();
         let mut writer = Writer::new(layout);
         for name in small_before_key() {
             write_bucket(&mut writer, &self.small, name)?;
@@ -146,8 +124,8 @@ impl SnapshotStream {
         Ok(Step::Again)
     }
 
-    fn write(&mut self, mut writer: Writer, log: &RevisionLog) -> Result<Step, StreamError> {
-        let records = self.next_records(log)?;
+    fn write(&mut self, mut writer: Writer) -> Result<Step, StreamError> {
+        let records = self.records.read(STEP)?;
         if !records.is_empty() {
             for Record { revision, tombstone, body } in records {
                 writer.put(record_key::encode(revision, tombstone), body)?;
@@ -155,10 +133,6 @@ impl SnapshotStream {
             let chunk = writer.take();
             self.phase = Phase::Writing(writer);
             return Ok(self.chunk(chunk));
-        }
-        let moved = StreamError::Moved { revision: self.revision };
-        if self.sized.as_ref().is_none_or(|sized| sized.tally != self.tally) {
-            return Err(moved);
         }
         for name in small_after_key() {
             write_bucket(&mut writer, &self.small, name)?;
@@ -180,22 +154,6 @@ impl SnapshotStream {
             digest.update(&chunk);
         }
         Step::Chunk(chunk)
-    }
-
-    /// The next records at or below the snapshot's revision; none at its end.
-    fn next_records(&mut self, log: &RevisionLog) -> Result<Vec<Record>, StreamError> {
-        if self.next_main > self.revision {
-            return Ok(Vec::new());
-        }
-        let mut records = log.changes(self.next_main, STEP)?;
-        records.truncate(records.partition_point(|r| r.revision.main <= self.revision));
-        if let Some(last) = records.last() {
-            self.next_main = last.revision.main.saturating_add(1);
-        }
-        for record in &records {
-            self.tally.add(record);
-        }
-        Ok(records)
     }
 }
 
@@ -220,28 +178,4 @@ fn write_bucket(writer: &mut Writer, small: &SmallBuckets, name: &str) -> Result
         writer.put(key.clone(), value.clone())?;
     }
     Ok(())
-}
-
-/// Tells whether two passes have seen the same records.
-#[derive(Default, PartialEq, Eq)]
-struct Tally {
-    records: u64,
-    digest: u64,
-}
-
-impl Tally {
-    fn add(&mut self, record: &Record) {
-        let Record { revision, tombstone, body } = record;
-        self.records += 1;
-        for part in [
-            revision.main as u64,
-            revision.sub as u64,
-            u64::from(*tombstone),
-            body.len() as u64,
-        ] {
-            // A multiplicative mix is enough: nobody chooses the records against it.
-            let mixed = (self.digest.rotate_left(5) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            self.digest = mixed;
-        }
-    }
 }

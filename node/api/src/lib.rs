@@ -11,7 +11,8 @@
 //! - Field names, numbers and presence are etcd's, so what is encoded here equals what etcd 3.7.1
 //!   encodes from the same values, byte for byte. proto3 fields are left out when zero;
 //!   `raftpb`, `walpb`, `snappb` and `etcdserverpb::Metadata` are proto2 and keep presence as
-//!   `Option`: `Some(0)` is on the wire, `None` is not, and both read as zero.
+//!   `Option`: `Some(0)` is on the wire, `None` is not, and both read as zero. One exception: a
+//!   `Compare` with a `range_end` has its two last fields in the other order.
 //! - `bytes` fields are [`bytes::Bytes`], so that decoding from a `Bytes` shares it.
 //! - The generated code is checked in, and a test regenerates and compares it.
 //! - Rust names follow Rust's case: `ID` is `id`, `peerURLs` is `peer_urls`, `grantedTTL` is
@@ -21,6 +22,13 @@
 //! do the gateway's HTTP options.
 
 mod error;
+pub mod identity;
+pub mod limits;
+pub mod member_json;
+pub mod peer;
+pub mod request;
+pub mod urls;
+pub mod version;
 
 pub use error::{Code, Error};
 

@@ -44,6 +44,12 @@ pub enum FileError {
         /// What the disk says.
         source: io::Error,
     },
+    /// Neither a file's length nor that of a file with a digest: something is missing at its end.
+    #[error("the snapshot is cut off: {length} bytes are no whole file")]
+    Length {
+        /// What is there.
+        length: u64,
+    },
     /// There is no digest behind the file.
     #[error("the snapshot has no SHA-256 at its end")]
     DigestMissing,
@@ -252,16 +258,12 @@ fn read_small_buckets<S: ReadAt>(reader: &Reader<S>) -> Result<SmallBuckets, Fil
 }
 
 /// The length of the file without its digest.
-fn verify_digest<S: ReadAt>(
-    source: &S,
-    length: u64,
-    rule: DigestRule,
-) -> Result<u64, FileError> {
-    if length % SECTOR_BYTES != DIGEST_BYTES {
-        return match rule {
-            DigestRule::Required => Err(FileError::DigestMissing),
-            DigestRule::IfPresent | DigestRule::Skip => Ok(length),
-        };
+fn verify_digest<S: ReadAt>(source: &S, length: u64, rule: DigestRule) -> Result<u64, FileError> {
+    match (length % SECTOR_BYTES, rule) {
+        (DIGEST_BYTES, _) => {}
+        (0, DigestRule::Required) => return Err(FileError::DigestMissing),
+        (0, DigestRule::IfPresent | DigestRule::Skip) => return Ok(length),
+        (_, _) => return Err(FileError::Length { length }),
     }
     let db_bytes = length - DIGEST_BYTES;
     if rule == DigestRule::Skip {

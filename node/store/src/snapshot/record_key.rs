@@ -32,10 +32,8 @@ pub(super) fn decode(key: &[u8]) -> Option<(Revision, bool)> {
     let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
     let (main, rest) = revision.split_first_chunk()?;
     let (separator, sub) = rest.split_first()?;
-    let revision = Revision {
-        main: i64::from_be_bytes(*main),
-        sub: i64::from_be_bytes(sub.try_into().ok()?),
-    };
+    let revision =
+        Revision { main: i64::from_be_bytes(*main), sub: i64::from_be_bytes(sub.try_into().ok()?) };
     let tombstone = match mark {
         [] => false,
         [TOMBSTONE] => true,

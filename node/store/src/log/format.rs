@@ -16,6 +16,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::DamageKind;
+use crate::checkpoint::format::FormatError;
 use crate::revision::Revision;
 
 /// The first bytes of every segment.
@@ -69,30 +70,21 @@ pub(crate) fn segment_header(id: u64) -> Bytes {
     out.freeze()
 }
 
-/// Why a file is not the segment that was looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeaderError {
-    /// The checksum does not fit, or it is another segment.
-    Damaged,
-    /// A later release's format.
-    Newer(u32),
-}
-
 /// Check a segment's first bytes.
-pub(crate) fn check_segment_header(bytes: &[u8], id: u64) -> Result<(), HeaderError> {
+pub(crate) fn check_segment_header(bytes: &[u8], id: u64) -> Result<(), FormatError> {
     let Some((fields, rest)) = bytes.split_at_checked(20) else {
-        return Err(HeaderError::Damaged);
+        return Err(FormatError::Damaged);
     };
     let checksum = rest.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
     if !fields.starts_with(&MAGIC) || checksum != Some(crc32c::crc32c(fields)) {
-        return Err(HeaderError::Damaged);
+        return Err(FormatError::Damaged);
     }
     let mut fields = &fields[MAGIC.len()..];
     let version = fields.get_u32_le();
     if version > VERSION {
-        return Err(HeaderError::Newer(version));
+        return Err(FormatError::Newer(version));
     }
-    if fields.get_u64_le() == id { Ok(()) } else { Err(HeaderError::Damaged) }
+    if fields.get_u64_le() == id { Ok(()) } else { Err(FormatError::Damaged) }
 }
 
 /// Collects records, and gives them as the pieces of one write.

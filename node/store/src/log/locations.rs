@@ -14,7 +14,6 @@
 //! when it is changed while such a copy exists.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::format::ALIGNMENT;
@@ -186,13 +185,6 @@ impl Locations {
             .range(first..)
             .flat_map(|(number, chunk)| chunk.iter(number * CHUNK as i64))
             .skip_while(move |(revision, _)| *revision < from)
-    }
-
-    /// The main revisions of the chunk that comes next at or after `main`, and its records.
-    pub(crate) fn chunk_from(&self, main: i64) -> Option<(Range<i64>, Vec<(Revision, Slot)>)> {
-        let (number, chunk) = self.chunks.range(split(main).0..).next()?;
-        let base = number * CHUNK as i64;
-        Some((base..base + CHUNK as i64, chunk.iter(base).collect()))
     }
 
     /// Memory that the table takes, in bytes, about.

@@ -263,13 +263,18 @@ impl RevisionLog {
     }
 
     /// A record has a second copy, at `to`: it is the one to read from now on, unless the record
-    /// was released meanwhile.
-    pub(crate) fn on_moved(&mut self, revision: Revision, from: DiskPlace, to: DiskPlace) {
-        if self.locations.get(revision) == Some(Slot::on_disk(from)) {
-            self.segments.remove_live(from);
-            self.segments.add_live(to);
-            self.locations.set(revision, Slot::on_disk(to));
+    /// was released meanwhile: then this is `false`.
+    pub(crate) fn on_moved(&mut self, revision: Revision, from: DiskPlace, to: DiskPlace) -> bool {
+        if self.locations.get(revision) != Some(Slot::on_disk(from)) {
+            return false;
         }
+        self.segments.remove_live(from);
+        if let Some(segment) = self.segments.get_mut(to.segment) {
+            segment.note_size(to);
+        }
+        self.segments.add_live(to);
+        self.locations.set(revision, Slot::on_disk(to));
+        true
     }
 
     /// Add a segment that is durable; gives its number.

@@ -74,6 +74,17 @@ impl Segments {
         SegmentFile::new(id)
     }
 
+    /// The next segment gets an id after this one.
+    pub(crate) fn skip_ids(&mut self, last: Option<u64>) {
+        let next = last.map_or(0, |last| last.saturating_add(1));
+        self.next_id = self.next_id.max(next);
+    }
+
+    /// The id that the next segment gets.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
     /// The number that the next segment gets.
     pub(crate) fn free_number(&self) -> u32 {
         let taken = self.by_number.keys().zip(0..).find(|(number, free)| *number != free);

@@ -154,6 +154,12 @@ impl Tail {
         Some(batch)
     }
 
+    /// The number of the oldest segment that holds records which are still in memory.
+    pub(crate) fn oldest_resident(&self) -> Option<u32> {
+        let batch = self.closed.0.front()?;
+        batch.places.get()?.first().map(|place| place.segment)
+    }
+
     /// Bytes that no segment holds.
     pub(crate) fn unflushed_bytes(&self) -> u64 {
         self.unflushed_bytes

@@ -143,7 +143,13 @@ impl<S: Storage> Raft<S> {
             || (is_pre_vote && message.term > self.term);
         let theirs = EntryId { term: message.log_term, index: message.index };
         let mut answer = Message::new(kind, message.from);
-        if can_vote && self.log.is_up_to_date(theirs) {
+        let reaches_floor = match self.participation {
+            Participation::Full | Participation::Passive => true,
+            Participation::VotesOnly { floor } => {
+                (theirs.term, theirs.index) >= (floor.term, floor.index)
+            }
+        };
+        if can_vote && reaches_floor && self.log.is_up_to_date(theirs) {
             // The election's term, not this member's: a pre-candidate's is one ahead.
             answer.term = message.term;
             self.send(answer);

@@ -263,7 +263,7 @@ impl<S: Storage> Raft<S> {
     /// Sets whether this member takes part in decisions; one that leads or campaigns stops.
     pub(crate) fn set_participation(&mut self, participation: Participation) {
         self.participation = participation;
-        if participation == Participation::Passive && self.role != Role::Follower {
+        if participation != Participation::Full && self.role != Role::Follower {
             self.become_follower(self.term, NodeId::NONE);
         }
     }
@@ -271,10 +271,14 @@ impl<S: Storage> Raft<S> {
     /// Takes in a message that was checked to be well-formed.
     pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
         use MessageKind::*;
-        if self.participation == Participation::Passive
-            && matches!(message.kind, MsgVote | MsgPreVote | MsgTimeoutNow)
-        {
-            return Ok(());
+        match self.participation {
+            Participation::Passive if matches!(message.kind, MsgVote | MsgPreVote) => return Ok(()),
+            Participation::Passive | Participation::VotesOnly { .. }
+                if message.kind == MsgTimeoutNow =>
+            {
+                return Ok(());
+            }
+            Participation::Full | Participation::Passive | Participation::VotesOnly { .. } => {}
         }
         if message.term > self.term {
             if !self.enter_newer_term(&message) {

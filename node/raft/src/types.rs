@@ -177,4 +177,10 @@ pub enum Participation {
     /// every request for a vote unanswered. Its acknowledgements of appends are still produced;
     /// whoever set this mode must hold them back.
     Passive,
+    /// Its log lost entries that it had acknowledged, up to `floor` at most, and nothing else: it
+    /// does not campaign, and votes as if it still had them.
+    VotesOnly {
+        /// The last entry of the log that it had.
+        floor: EntryId,
+    },
 }

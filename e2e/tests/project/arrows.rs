@@ -1,0 +1,173 @@
+//! Which crate may depend on which.
+//!
+//! Normal dependencies only: tests may use more. What a crate reaches through others counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// A package, the packages of the workspace it may name, and the others it may name; `None` for
+/// whatever it likes.
+type Rule = (&'static str, &'static [&'static str], Option<&'static [&'static str]>);
+
+const RULES: &[Rule] = &[
+    ("quorate-raft", &[], Some(&["bytes", "thiserror"])),
+    ("quorate-disk", &[], Some(&["bytes", "rustix", "thiserror"])),
+    ("quorate-api", &[], Some(&["bytes", "prost", "serde", "serde_json", "sha1", "thiserror"])),
+    ("quorate-wal", &["quorate-disk"], Some(&["bytes", "crc32c", "thiserror"])),
+    (
+        "quorate-store",
+        &["quorate-api", "quorate-disk"],
+        Some(&["bytes", "crc32c", "prost", "serde", "serde_json", "sha2", "thiserror"]),
+    ),
+    (
+        "quorate-replica",
+        &["quorate-api", "quorate-raft"],
+        Some(&["bytes", "prost", "thiserror"]),
+    ),
+    (
+        "quorate-member",
+        &[
+            "quorate-api",
+            "quorate-disk",
+            "quorate-raft",
+            "quorate-replica",
+            "quorate-store",
+            "quorate-wal",
+        ],
+        Some(&["bytes", "prost", "thiserror"]),
+    ),
+    ("sim-disk", &["quorate-disk"], Some(&["bytes"])),
+    (
+        "sim",
+        &[
+            "quorate-api",
+            "quorate-disk",
+            "quorate-member",
+            "quorate-raft",
+            "quorate-replica",
+            "quorate-store",
+            "quorate-wal",
+            "sim-disk",
+        ],
+        Some(&["bytes", "prost"]),
+    ),
+    ("quorate-client", &["quorate-api"], None),
+    (
+        "quorate",
+        &[
+            "quorate-api",
+            "quorate-client",
+            "quorate-disk",
+            "quorate-member",
+            "quorate-raft",
+            "quorate-replica",
+            "quorate-store",
+            "quorate-wal",
+        ],
+        None,
+    ),
+    ("quorate-operator-api", &[], None),
+    ("quorate-operator", &["quorate-operator-api", "quorate-client", "quorate-api"], None),
+    ("e2e", &["quorate-operator-api", "quorate-client", "quorate-api"], None),
+];
+
+/// What a package never reaches, not even through others.
+const NEVER: &[(&str, &[&str])] = &[
+    ("quorate", &["kube", "k8s-openapi", "openssl-sys", "native-tls"]),
+    ("quorate-operator", &["openssl-sys", "native-tls"]),
+    ("quorate-client", &["kube", "openssl-sys"]),
+    ("quorate-operator-api", &["tokio"]),
+    ("quorate-api", RUNTIME),
+    ("quorate-disk", RUNTIME),
+    ("quorate-raft", RUNTIME),
+    ("quorate-wal", RUNTIME),
+    ("quorate-store", RUNTIME),
+    ("quorate-replica", RUNTIME),
+    ("quorate-member", RUNTIME),
+    ("sim", RUNTIME),
+];
+
+const RUNTIME: &[&str] = &["tonic", "tokio", "hyper", "h2", "async-trait", "rand", "getrandom"];
+
+#[test]
+fn every_package_depends_only_on_what_it_may() {
+    let direct = direct_dependencies();
+    let known: BTreeSet<&str> = RULES.iter().map(|(package, _, _)| *package).collect();
+    let workspace: BTreeSet<&str> = direct.keys().map(String::as_str).collect();
+    assert_eq!(known, workspace, "a package of the workspace has no rule, or a rule no package");
+    for (package, ours, others) in RULES {
+        for dependency in &direct[*package] {
+            let allowed = if workspace.contains(dependency.as_str()) {
+                ours.contains(&dependency.as_str())
+            } else {
+                others.is_none_or(|others| others.contains(&dependency.as_str()))
+            };
+            assert!(allowed, "{package} must not depend on {dependency}");
+        }
+    }
+}
+
+#[test]
+fn no_package_reaches_what_it_never_may() {
+    let direct = direct_dependencies();
+    let locked = locked_dependencies();
+    assert!(locked.len() > 30, "Cargo.lock was not read");
+    for (package, never) in NEVER {
+        let mut reached = BTreeSet::new();
+        let mut queue = vec![(*package).to_owned()];
+        while let Some(name) = queue.pop() {
+            if reached.insert(name.clone()) {
+                let next = direct.get(&name).or_else(|| locked.get(&name));
+                queue.extend(next.into_iter().flatten().cloned());
+            }
+        }
+        for name in *never {
+            assert!(!reached.contains(*name), "{package} reaches {name}");
+        }
+    }
+}
+
+/// Each package of the workspace with the normal dependencies that its manifest names.
+fn direct_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(super::root())
+        .output()
+        .expect("cargo runs this test, so it is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
+    let packages = metadata["packages"].as_array().expect("there are packages");
+    packages
+        .iter()
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().expect("a list");
+            let names = dependencies
+                .iter()
+                .filter(|dependency| dependency["kind"].is_null())
+                .filter_map(|dependency| dependency["name"].as_str())
+                .map(str::to_owned)
+                .collect();
+            (package["name"].as_str().expect("a name").to_owned(), names)
+        })
+        .collect()
+}
+
+/// Each locked package with what it depends on. Names only: versions of one name count as one.
+fn locked_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let text = std::fs::read_to_string(super::root().join("Cargo.lock")).expect("Cargo.lock");
+    let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut name = String::new();
+    for line in text.lines() {
+        if let Some(found) = line.strip_prefix("name = ") {
+            name = found.trim_matches('"').to_owned();
+            packages.entry(name.clone()).or_default();
+        } else if let Some(found) = line.strip_prefix(" \"") {
+            let dependency = found.split(['"', ' ']).next().unwrap_or_default();
+            packages.entry(name.clone()).or_default().insert(dependency.to_owned());
+        }
+    }
+    packages
+}

@@ -1,0 +1,119 @@
+//! The log's side of a member: batches in, durable batches and free messages out.
+
+use std::collections::VecDeque;
+
+use quorate_disk::{Completion, Disk};
+use quorate_raft::Message;
+use quorate_replica::{BatchId, LogBatch, wire};
+use quorate_wal as wal;
+
+/// Writes what a replica wants persisted, and keeps back what must wait for it.
+#[derive(Debug)]
+pub struct LogWriter {
+    log: wal::Log,
+    /// Batches on their way to the disk, under both their names.
+    in_flight: VecDeque<(wal::BatchId, BatchId)>,
+    /// Messages that wait for a batch, in the order of their batches.
+    waiting: VecDeque<(BatchId, Box<Message>)>,
+}
+
+/// What became possible because batches are durable.
+#[derive(Debug, Default)]
+pub struct Freed {
+    /// The last durable batch, if there are new ones: an
+    /// [`Event::Persisted`](quorate_replica::Event::Persisted).
+    pub persisted: Option<BatchId>,
+    /// Messages that may be sent now.
+    pub messages: Vec<Box<Message>>,
+}
+
+impl LogWriter {
+    /// A writer for an open log.
+    #[must_use]
+    pub fn new(log: wal::Log) -> Self {
+        Self { log, in_flight: VecDeque::new(), waiting: VecDeque::new() }
+    }
+
+    /// The log, to look at.
+    #[must_use]
+    pub fn log(&self) -> &wal::Log {
+        &self.log
+    }
+
+    /// Submit a batch.
+    pub fn persist(&mut self, disk: &mut dyn Disk, batch: LogBatch) {
+        let name = batch.batch;
+        let id = self.log.append(disk, batch_for_log(batch));
+        self.in_flight.push_back((id, name));
+    }
+
+    /// The message, if it may be sent now; else it is kept until its batch is durable.
+    pub fn send(&mut self, message: Box<Message>, after: Option<BatchId>) -> Option<Box<Message>> {
+        match after {
+            Some(batch) if self.is_in_flight(batch) => {
+                self.waiting.push_back((batch, message));
+                None
+            }
+            _ => Some(message),
+        }
+    }
+
+    /// Forget what is behind a checkpoint.
+    pub fn release(&mut self, disk: &mut dyn Disk, index: u64) {
+        self.log.release(disk, index);
+    }
+
+    /// Hear the end of an operation of the log's disk.
+    ///
+    /// # Errors
+    /// When the log cannot go on.
+    pub fn on_completion(
+        &mut self,
+        disk: &mut dyn Disk,
+        completion: Completion,
+        freed: &mut Freed,
+    ) -> Result<(), wal::Failure> {
+        for durable in self.log.on_completion(disk, completion)? {
+            while let Some(&(id, name)) = self.in_flight.front() {
+                if id > durable {
+                    break;
+                }
+                self.in_flight.pop_front();
+                freed.persisted = Some(name);
+            }
+        }
+        while self.waiting.front().is_some_and(|(batch, _)| !self.is_in_flight(*batch)) {
+            freed.messages.extend(self.waiting.pop_front().map(|(_, message)| message));
+        }
+        Ok(())
+    }
+
+    fn is_in_flight(&self, batch: BatchId) -> bool {
+        self.in_flight.front().is_some_and(|(_, first)| *first <= batch)
+    }
+}
+
+/// A batch as the log writes it.
+fn batch_for_log(batch: LogBatch) -> wal::Batch {
+    let LogBatch { batch: _, hard_state, mark, entries } = batch;
+    wal::Batch {
+        hard_state: hard_state.map(|state| wal::HardState {
+            term: state.term.0,
+            vote: state.vote.0,
+            commit: state.commit.0,
+        }),
+        mark: mark.map(|mark| wal::Mark {
+            index: mark.index,
+            term: mark.term,
+            conf_state: wire::encode_conf_state(&mark.conf_state),
+        }),
+        entries: entries
+            .iter()
+            .map(|entry| wal::Entry {
+                index: entry.index.0,
+                term: entry.term.0,
+                body: wire::encode_entry(entry),
+            })
+            .collect(),
+    }
+}

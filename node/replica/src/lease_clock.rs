@@ -1,0 +1,253 @@
+//! When leases end.
+//!
+//! The store holds which leases there are; how much time they have left is known to the leader
+//! alone, and written to the log from time to time so that the next leader goes on from there
+//! instead of from the whole time to live.
+//!
+//! ```text
+//!   grant/renew                 checkpoint            checkpoint                deadline
+//!      ├──── min(TTL/3, 5 min) + 1 s ──┼──────────────────────┼───── … ──────────────┤
+//!                                  remaining=…             remaining=…            revoke
+//! ```
+//!
+//! Renewing a lease that has a checkpoint first commits a checkpoint of zero: otherwise the next
+//! leader would go on from the old one and end the lease early.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Time;
+use crate::event::{LeaseChange, LeaseFact};
+
+/// Longest time between checkpoints of a lease.
+const CHECKPOINT_INTERVAL_MAX_MS: u64 = 300_000;
+/// Added to a third of the time to live, which is when clients renew: a lease that is kept alive
+/// in time needs no checkpoint.
+const CHECKPOINT_SLACK_MS: u64 = 1_000;
+/// Leases revoked at one time (etcd's `leaseRevokeRate` per second).
+pub(crate) const REVOKES_IN_FLIGHT_MAX: usize = 1_000;
+/// Leases in one checkpoint request (etcd's `maxLeaseCheckpointBatchSize`).
+const CHECKPOINT_BATCH_MAX: usize = 1_000;
+/// After this a revoke or checkpoint that was not applied is proposed anew.
+const RETRY_MS: u64 = 3_000;
+
+#[derive(Clone, Debug)]
+struct Lease {
+    ttl_seconds: i64,
+    /// As in the log; zero for none.
+    checkpoint_seconds: i64,
+    deadline: Time,
+    next_checkpoint: Time,
+    /// Until when its revoke is awaited.
+    revoking: Option<Time>,
+}
+
+/// The deadlines of all leases, which run only on a leader.
+#[derive(Debug, Default)]
+pub(crate) struct LeaseClock {
+    leases: BTreeMap<i64, Lease>,
+    /// Empty when the clock stands.
+    deadlines: BTreeSet<(Time, i64)>,
+    checkpoints: BTreeSet<(Time, i64)>,
+    running: bool,
+    revoking: usize,
+}
+
+/// A renewal's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// There is no such lease, or it has ended.
+    NotFound,
+    /// It lives on for so many seconds.
+    Renewed(i64),
+    /// It will, for so many seconds, once a checkpoint of zero is applied.
+    AfterCheckpoint(i64),
+}
+
+impl LeaseClock {
+    /// Begin with the leases of a checkpoint or snapshot.
+    pub(crate) fn reset(&mut self, facts: &[LeaseFact], now: Time) {
+        let running = self.running;
+        *self = Self::default();
+        for fact in facts {
+            self.leases.insert(
+                fact.lease,
+                Lease {
+                    ttl_seconds: fact.ttl_seconds,
+                    checkpoint_seconds: fact.remaining_seconds,
+                    deadline: now,
+                    next_checkpoint: now,
+                    revoking: None,
+                },
+            );
+        }
+        if running {
+            self.start(now, 0);
+        }
+    }
+
+    /// The member leads: every lease has what its checkpoint says, and `grace_ms` for clients to
+    /// find the new leader.
+    pub(crate) fn start(&mut self, now: Time, grace_ms: u64) {
+        self.stop();
+        self.running = true;
+        let leases: Vec<i64> = self.leases.keys().copied().collect();
+        for id in leases {
+            self.arm(id, now, grace_ms);
+        }
+    }
+
+    /// The member no longer leads.
+    pub(crate) fn stop(&mut self) {
+        self.running = false;
+        self.revoking = 0;
+        self.deadlines.clear();
+        self.checkpoints.clear();
+        for lease in self.leases.values_mut() {
+            lease.revoking = None;
+        }
+    }
+
+    /// Hear what the store applied.
+    pub(crate) fn on_change(&mut self, change: LeaseChange, now: Time) {
+        match change {
+            LeaseChange::Granted { lease, ttl_seconds } => {
+                self.forget(lease);
+                let fresh = Lease {
+                    ttl_seconds,
+                    checkpoint_seconds: 0,
+                    deadline: now,
+                    next_checkpoint: now,
+                    revoking: None,
+                };
+                self.leases.insert(lease, fresh);
+                if self.running {
+                    self.arm(lease, now, 0);
+                }
+            }
+            LeaseChange::Revoked { lease } => self.forget(lease),
+            LeaseChange::Checkpointed { lease, remaining_seconds } => {
+                if let Some(known) = self.leases.get_mut(&lease) {
+                    known.checkpoint_seconds = remaining_seconds;
+                }
+            }
+        }
+    }
+
+    /// Renew a lease: leadership has just been confirmed.
+    pub(crate) fn renew(&mut self, id: i64, now: Time) -> Renewal {
+        let Some(lease) = self.leases.get(&id) else { return Renewal::NotFound };
+        if !self.running || lease.revoking.is_some() || lease.deadline <= now {
+            return Renewal::NotFound;
+        }
+        let ttl = lease.ttl_seconds;
+        if lease.checkpoint_seconds > 0 {
+            return Renewal::AfterCheckpoint(ttl);
+        }
+        self.rearm(id, now, seconds_ms(ttl));
+        Renewal::Renewed(ttl)
+    }
+
+    /// Whether deadlines are counted.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Granted and remaining seconds of a lease; `None` if it is gone or has ended.
+    pub(crate) fn time_left(&self, id: i64, now: Time) -> Option<(i64, i64)> {
+        let lease = self.leases.get(&id)?;
+        if lease.revoking.is_some() || lease.deadline <= now {
+            return None;
+        }
+        let remaining = i64::try_from(lease.deadline.since(now) / 1_000).unwrap_or(i64::MAX);
+        Some((lease.ttl_seconds, remaining))
+    }
+
+    /// Leases that have ended and whose revoke is not under way.
+    pub(crate) fn take_expired(&mut self, now: Time) -> Vec<i64> {
+        let mut expired = Vec::new();
+        while let Some(&(deadline, id)) = self.deadlines.first() {
+            if deadline > now || self.revoking >= REVOKES_IN_FLIGHT_MAX {
+                break;
+            }
+            self.deadlines.pop_first();
+            let retry = now + RETRY_MS;
+            if let Some(lease) = self.leases.get_mut(&id) {
+                if lease.revoking.is_none() {
+                    self.revoking += 1;
+                }
+                // The entry comes back in time, in case the revoke is lost.
+                lease.revoking = Some(retry);
+                self.deadlines.insert((retry, id));
+                expired.push(id);
+            }
+        }
+        expired
+    }
+
+    /// Leases whose remaining seconds are to be written to the log now.
+    pub(crate) fn take_checkpoints(&mut self, now: Time) -> Vec<(i64, i64)> {
+        let mut due = Vec::new();
+        while let Some(&(at, id)) = self.checkpoints.first() {
+            if at > now || due.len() >= CHECKPOINT_BATCH_MAX {
+                break;
+            }
+            self.checkpoints.pop_first();
+            if let Some(lease) = self.leases.get_mut(&id) {
+                let remaining = lease.deadline.since(now).div_ceil(1_000);
+                if remaining == 0 || lease.revoking.is_some() {
+                    continue;
+                }
+                due.push((id, i64::try_from(remaining).unwrap_or(i64::MAX)));
+                lease.next_checkpoint = now + checkpoint_interval_ms(lease.ttl_seconds);
+                self.checkpoints.insert((lease.next_checkpoint, id));
+            }
+        }
+        due
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Set a lease's deadline from its checkpoint, or its whole time to live.
+    fn arm(&mut self, id: i64, now: Time, grace_ms: u64) {
+        let Some(lease) = self.leases.get(&id) else { return };
+        let seconds = match lease.checkpoint_seconds {
+            0 => lease.ttl_seconds,
+            remaining => remaining,
+        };
+        self.rearm(id, now, seconds_ms(seconds).saturating_add(grace_ms));
+    }
+
+    fn rearm(&mut self, id: i64, now: Time, left_ms: u64) {
+        let Some(lease) = self.leases.get_mut(&id) else { return };
+        self.deadlines.remove(&(lease.deadline, id));
+        self.checkpoints.remove(&(lease.next_checkpoint, id));
+        lease.deadline = now + left_ms;
+        lease.next_checkpoint = now + checkpoint_interval_ms(lease.ttl_seconds);
+        self.deadlines.insert((lease.deadline, id));
+        self.checkpoints.insert((lease.next_checkpoint, id));
+    }
+
+    fn forget(&mut self, id: i64) {
+        let Some(lease) = self.leases.remove(&id) else { return };
+        self.checkpoints.remove(&(lease.next_checkpoint, id));
+        match lease.revoking {
+            None => self.deadlines.remove(&(lease.deadline, id)),
+            Some(retry) => {
+                self.revoking = self.revoking.saturating_sub(1);
+                self.deadlines.remove(&(retry, id))
+            }
+        };
+    }
+}
+
+fn seconds_ms(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000)
+}
+
+fn checkpoint_interval_ms(ttl_seconds: i64) -> u64 {
+    (seconds_ms(ttl_seconds) / 3)
+        .saturating_add(CHECKPOINT_SLACK_MS)
+        .min(CHECKPOINT_INTERVAL_MAX_MS)
+}

@@ -75,7 +75,8 @@ impl Event {
     }
 
     /// The encoded event with `prev_kv`: the key's value just before this revision. It is left
-    /// out if the key was not there, or if that revision is compacted.
+    /// out if the key was not there, or if that revision was compacted when it was first asked
+    /// for.
     ///
     /// # Errors
     /// If the log cannot be read.
@@ -104,8 +105,7 @@ impl Event {
             kv_length += 1 + encoded_len_varint(modified);
         }
         let previous_length = previous.map_or(0, |bytes| delimited_length(bytes.len()));
-        let mut out =
-            BytesMut::with_capacity(2 + delimited_length(kv_length) + previous_length);
+        let mut out = BytesMut::with_capacity(2 + delimited_length(kv_length) + previous_length);
         if self.tombstone {
             out.put_slice(&[TYPE_TAG, TYPE_DELETE]);
         }

@@ -60,8 +60,7 @@ impl Groups {
             return group;
         }
         let KeyRange { start, end } = range.clone();
-        let group =
-            Group { range, last_match: revision, waiting: List::new(), watchers: 1 };
+        let group = Group { range, last_match: revision, waiting: List::new(), watchers: 1 };
         let group = self.groups.insert(group);
         match end {
             End::Single => {

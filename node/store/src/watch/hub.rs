@@ -212,24 +212,27 @@ impl WatchHub {
             stream.control.push_back(compacted_response(watch_id, compacted));
             return Ok(());
         }
+        let mut flags = flags_of(request);
         let next = match request.start_revision {
             0 => revision + 1,
             start => start,
         };
-        self.add_watcher(slot, watch_id, next, range, flags_of(request));
+        if request.start_revision > revision {
+            flags.set(Flags::STARTS_LATER);
+        }
+        self.add_watcher(slot, watch_id, next, range, flags);
         Ok(())
     }
 
     fn add_watcher(&mut self, slot: u32, id: i64, next: i64, range: KeyRange, flags: Flags) {
         let revision = self.revision();
         let group = self.groups.join(range, revision);
-        let number = self.watchers.insert(Watcher::new(id, next, slot, group, flags));
+        let watcher = Watcher::new(id, next, slot, group, flags);
         let stream = self.streams.get_mut(slot);
+        stream.ahead = stream.ahead.max(watcher.progress_min());
+        let number = self.watchers.insert(watcher);
         stream.ids.insert(id, Named::Watcher(number));
         stream.watchers += 1;
-        if next > revision + 1 {
-            stream.ahead = stream.ahead.max(next);
-        }
         let group = self.groups.get_mut(group);
         if next > group.last_match {
             group.waiting.push(&mut self.watchers, number, Place::Waiting);
@@ -322,11 +325,9 @@ impl WatchHub {
             if watcher.place == Place::Waiting {
                 watcher.next = watcher.next.max(before + 1);
             }
-            let (next, place, slot) = (watcher.next, watcher.place, watcher.stream);
-            if next > revision + 1 {
-                let stream = self.streams.get_mut(slot);
-                stream.ahead = stream.ahead.max(next);
-            }
+            let (next, place) = (watcher.next, watcher.place);
+            let stream = self.streams.get_mut(watcher.stream);
+            stream.ahead = stream.ahead.max(watcher.progress_min());
             if place == Place::Waiting && next <= revision {
                 self.make_ready(number);
                 self.wake(number, &mut woken);

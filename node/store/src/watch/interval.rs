@@ -57,8 +57,7 @@ impl IntervalTree {
         self.inserted += 1;
         let priority = mix(self.inserted);
         let (left, right) = self.split(self.root, &start, &end);
-        let node =
-            Node { start, end, group, priority, left: NONE, right: NONE, last: NONE };
+        let node = Node { start, end, group, priority, left: NONE, right: NONE, last: NONE };
         let number = self.nodes.insert(node);
         self.nodes.get_mut(number).last = number;
         let left = self.merge(left, number);

@@ -52,12 +52,7 @@ impl WatchHub {
     ///
     /// # Errors
     /// If the log cannot be read; the hub is as before, less the responses of this call.
-    pub fn poll(
-        &mut self,
-        id: StreamId,
-        mvcc: &Mvcc,
-        limits: PollLimits,
-    ) -> Result<Polled, Error> {
+    pub fn poll(&mut self, id: StreamId, mvcc: &Mvcc, limits: PollLimits) -> Result<Polled, Error> {
         let Some(slot) = self.slot(id) else { return Ok(Polled::default()) };
         let mut budget = Budget { responses: Vec::new(), limits, bytes: 0, steps: 0 };
         while !budget.is_full() && !budget.is_spent() {
@@ -107,7 +102,9 @@ impl WatchHub {
             (Vec::new(), next - 1)
         };
         let synced = covered >= last_match;
-        self.watchers.get_mut(number).next = covered + 1;
+        let watcher = self.watchers.get_mut(number);
+        watcher.next = covered + 1;
+        watcher.flags.clear(Flags::STARTS_LATER);
         self.move_on(number, synced);
         if events.is_empty() {
             return Ok(());
@@ -178,16 +175,16 @@ impl WatchHub {
         if stream.watchers == 0 {
             return;
         }
-        if stream.ahead > revision + 1 {
+        if stream.ahead > revision {
             // The highest one may have been canceled since.
             budget.steps += stream.watchers;
             let numbers = stream.ids.values().filter_map(|named| match named {
                 Named::Watcher(number) => Some(*number),
                 Named::Compacted => None,
             });
-            let next = numbers.map(|number| self.watchers.get(number).next);
-            stream.ahead = next.max().unwrap_or_default();
-            if stream.ahead > revision + 1 {
+            let ahead = numbers.map(|number| self.watchers.get(number).progress_min());
+            stream.ahead = ahead.max().unwrap_or_default();
+            if stream.ahead > revision {
                 return;
             }
         }
@@ -208,7 +205,7 @@ impl WatchHub {
             let watcher = self.watchers.get_mut(number);
             let due = watcher.flags.has(Flags::PROGRESS_DUE);
             watcher.flags.clear(Flags::PROGRESS_DUE);
-            if due && watcher.next <= revision + 1 {
+            if due && watcher.progress_min() <= revision {
                 budget.push(Response { watch_id: *id, revision, ..Response::default() });
             }
         }

@@ -40,8 +40,9 @@ pub(super) struct Stream {
     pub(super) awake: bool,
     /// The client asked for progress and waits for all watchers to be synced.
     pub(super) progress_requested: bool,
-    /// At least the highest `next` of any watcher that began or was put in the future. While the
-    /// published revision is below the one before it, some watcher may wait for its start.
+    /// Below it, some watcher may be ahead of what is published. At least the highest
+    /// [`progress_min`](super::watcher::Watcher::progress_min) of the stream; more than that only
+    /// after a cancel.
     pub(super) ahead: i64,
     /// From this watch id on, watchers may be owed a progress notification.
     pub(super) due_from: Option<i64>,

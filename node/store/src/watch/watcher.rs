@@ -45,6 +45,8 @@ impl Flags {
     pub(super) const EVENTS_SINCE_TICK: Self = Self(1 << 5);
     /// The last tick owes it a progress notification.
     pub(super) const PROGRESS_DUE: Self = Self(1 << 6);
+    /// It waits for a start revision that was in the future when it was asked for.
+    pub(super) const STARTS_LATER: Self = Self(1 << 7);
 
     pub(super) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -67,6 +69,12 @@ impl Flags {
 impl Watcher {
     pub(super) const fn new(id: i64, next: i64, stream: u32, group: u32, flags: Flags) -> Self {
         Self { id, next, stream, group, flags, place: Place::Nowhere, before: NONE, after: NONE }
+    }
+
+    /// The lowest revision of which it may be told, if it is not behind: the one before what it
+    /// takes next, or, as in etcd, the start revision that it waits for.
+    pub(super) const fn progress_min(&self) -> i64 {
+        if self.flags.has(Flags::STARTS_LATER) { self.next } else { self.next - 1 }
     }
 }
 

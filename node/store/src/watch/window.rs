@@ -92,11 +92,8 @@ impl Window {
             }
             last_revision = event.revision;
             let cost = event.cost();
-            let encoded = if take.flags.has(Flags::PREV_KV) {
-                event.with_prev(mvcc)?
-            } else {
-                event.plain()
-            };
+            let encoded =
+                if take.flags.has(Flags::PREV_KV) { event.with_prev(mvcc)? } else { event.plain() };
             taken.grown += event.cost() - cost;
             bytes += encoded.len();
             taken.events.push(encoded);

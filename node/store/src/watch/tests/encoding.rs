@@ -19,7 +19,9 @@ fn concatenated_responses_equal_encoded_messages() {
         ..WatchCreateRequest::default()
     };
     world.hub.create(stream, &world.mvcc, &request).unwrap();
-    world.hub.create(stream, &world.mvcc, &WatchCreateRequest { start_revision: -1, ..request })
+    world
+        .hub
+        .create(stream, &world.mvcc, &WatchCreateRequest { start_revision: -1, ..request })
         .unwrap();
     world.put("a", "1");
     world.put("a", &"long".repeat(100));

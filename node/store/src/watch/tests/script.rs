@@ -164,9 +164,9 @@ impl Script {
                     Some(key) => Change::Delete { key: key_of(key) },
                     None => {
                         let (key, value) = word.split_once('=').unwrap();
-                        let value = value.strip_prefix("bytes*").map_or(value.into(), |n| {
-                            vec![b'x'; n.parse().unwrap()]
-                        });
+                        let value = value
+                            .strip_prefix("bytes*")
+                            .map_or(value.into(), |n| vec![b'x'; n.parse().unwrap()]);
                         Change::Put { key: key_of(key), value }
                     }
                 };

@@ -111,7 +111,11 @@ impl World {
     }
 
     /// One poll's responses, and whether there is more.
-    pub(super) fn poll(&mut self, stream: StreamId, limits: PollLimits) -> (Vec<WatchResponse>, bool) {
+    pub(super) fn poll(
+        &mut self,
+        stream: StreamId,
+        limits: PollLimits,
+    ) -> (Vec<WatchResponse>, bool) {
         let polled = self.hub.poll(stream, &self.mvcc, limits).unwrap();
         let header = ResponseHeader { cluster_id: 1, member_id: 2, revision: 0, raft_term: 3 };
         let messages = polled.responses.iter().map(|r| r.to_message(&header).unwrap());

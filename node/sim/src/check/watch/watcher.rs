@@ -1,0 +1,209 @@
+//! One watcher: what it must see next, and what it saw.
+
+use super::Broken;
+use crate::check::Rule;
+use crate::check::linearizable::Linearization;
+use crate::history::{Event, EventKind, Time, WatchCreate};
+
+/// A watcher that is open.
+#[derive(Debug)]
+pub(super) struct Watcher<'a> {
+    pub(super) create: &'a WatchCreate,
+    /// When it last heard anything.
+    pub(super) touched: Time,
+    /// The first revision it is for.
+    first: i64,
+    /// Everything up to here has been seen.
+    done: i64,
+    /// The highest revision promised to be complete.
+    progress: i64,
+    /// The revision whose events come in several responses, and how many came.
+    partial: Option<(i64, usize)>,
+}
+
+impl<'a> Watcher<'a> {
+    pub(super) fn new(create: &'a WatchCreate, revision: i64, time: Time) -> Self {
+        let first = match create.start_revision {
+            0 => revision.saturating_add(1),
+            start => start,
+        };
+        let done = first.saturating_sub(1);
+        Self { create, touched: time, first, done, progress: 0, partial: None }
+    }
+
+    /// The first revision of which something may be missing.
+    pub(super) fn next(&self) -> i64 {
+        self.done.saturating_add(1)
+    }
+
+    /// The first revision up to `last` that holds an event not yet seen.
+    pub(super) fn first_missing(&self, linearization: &Linearization, last: i64) -> Option<i64> {
+        linearization
+            .made_from(self.next())
+            .take_while(|(revision, _)| *revision <= last)
+            .find(|(_, made)| made.events.iter().any(|event| self.wants(event)))
+            .map(|(revision, _)| revision)
+    }
+
+    pub(super) fn on_progress(
+        &mut self,
+        linearization: &Linearization,
+        revision: i64,
+    ) -> Result<(), Broken> {
+        if revision < self.create.start_revision {
+            let text = format!("progress {revision}, starts at {}", self.create.start_revision);
+            return Err((Rule::WatchStart, text));
+        }
+        if let Some(missing) = self.first_missing(linearization, revision) {
+            let text = format!("progress {revision} without the events of {missing}");
+            return Err((Rule::WatchBookmarkable, text));
+        }
+        self.progress = self.progress.max(revision);
+        self.done = self.done.max(revision);
+        Ok(())
+    }
+
+    pub(super) fn on_events(
+        &mut self,
+        linearization: &Linearization,
+        header: i64,
+        fragment: bool,
+        events: &[Event],
+    ) -> Result<(), Broken> {
+        if fragment && !self.create.fragment {
+            let text = "a fragment, without being asked for".into();
+            return Err((Rule::WatchProtocol, text));
+        }
+        if let Some(event) = events.iter().find(|event| event.mod_revision > header) {
+            let text = format!("{event:?} under the older header {header}");
+            return Err((Rule::WatchProtocol, text));
+        }
+        let mut groups = events.chunk_by(|a, b| a.mod_revision == b.mod_revision).peekable();
+        while let Some(group) = groups.next() {
+            let rest_may_follow = fragment && groups.peek().is_none();
+            self.on_revision(linearization, group, rest_may_follow)?;
+        }
+        Ok(())
+    }
+
+    /// Events of one revision, in one response.
+    fn on_revision(
+        &mut self,
+        linearization: &Linearization,
+        group: &[Event],
+        rest_may_follow: bool,
+    ) -> Result<(), Broken> {
+        let Some(first) = group.first() else { return Ok(()) };
+        let revision = first.mod_revision;
+        for event in group {
+            self.check_place(linearization, event)?;
+        }
+        if let Some(missing) = self.first_missing(linearization, revision - 1) {
+            let begins = self.done < self.first && self.create.start_revision > 0;
+            let rule = if begins { Rule::WatchResumable } else { Rule::WatchReliable };
+            return Err((rule, format!("got {revision}, {missing} is missing")));
+        }
+        let made = linearization.made(revision);
+        let expected: Vec<&Event> = made
+            .into_iter()
+            .flat_map(|made| made.events.iter())
+            .filter(|event| self.wants(event))
+            .collect();
+        let skipped = match self.partial.take() {
+            Some((partial, count)) if partial == revision => count,
+            Some(_) | None => 0,
+        };
+        let left = expected.get(skipped..).unwrap_or(&[]);
+        for (position, event) in group.iter().enumerate() {
+            match left.get(position) {
+                Some(truth) if truth.key == event.key => {
+                    self.check_event(linearization, truth, event)?;
+                }
+                Some(_) | None => return Err(misplaced(&expected, group, event)),
+            }
+        }
+        if group.len() < left.len() {
+            if rest_may_follow {
+                self.partial = Some((revision, skipped + group.len()));
+                return Ok(());
+            }
+            let text = format!("{} of {} events of {revision}", group.len(), left.len());
+            return Err((Rule::WatchAtomic, text));
+        }
+        self.done = self.done.max(revision);
+        Ok(())
+    }
+
+    /// Whether an event may come now at all.
+    fn check_place(&self, linearization: &Linearization, event: &Event) -> Result<(), Broken> {
+        let revision = event.mod_revision;
+        if revision < self.first {
+            let text = format!("{event:?}, but it starts at {}", self.first);
+            return Err((Rule::WatchStart, text));
+        }
+        if !self.wants(event) {
+            return Err((Rule::WatchFilter, format!("{event:?} is not watched")));
+        }
+        if revision > self.done {
+            return Ok(());
+        }
+        let made = linearization.made(revision);
+        let known = made.is_some_and(|made| made.events.iter().any(|one| one.key == event.key));
+        let rule = if revision <= self.progress {
+            Rule::WatchBookmarkable
+        } else if known {
+            Rule::WatchUnique
+        } else {
+            Rule::WatchOrdered
+        };
+        let text = format!("{event:?}, was at {} (progress {})", self.done, self.progress);
+        Err((rule, text))
+    }
+
+    fn check_event(
+        &self,
+        linearization: &Linearization,
+        truth: &Event,
+        event: &Event,
+    ) -> Result<(), Broken> {
+        if truth.kind != event.kind {
+            return Err((Rule::WatchEvent, format!("{event:?}, in truth {truth:?}")));
+        }
+        let wanted = truth.prev_kv.as_ref().filter(|_| self.create.prev_kv);
+        if event.prev_kv.as_ref() == wanted {
+            return Ok(());
+        }
+        // What stood before may have been compacted away by the time the event was read.
+        let compacted = linearization.compacted_before(self.touched);
+        if event.prev_kv.is_none() && truth.mod_revision - 1 < compacted {
+            return Ok(());
+        }
+        let text = format!("{event:?}, before it stood {wanted:?}");
+        Err((Rule::WatchPrevKv, text))
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        let filtered = match event.kind {
+            EventKind::Put(_) => self.create.no_put,
+            EventKind::Delete => self.create.no_delete,
+        };
+        self.create.keys.contains(&event.key) && !filtered
+    }
+}
+
+/// Names what is wrong with an event that is not the one expected at its place.
+fn misplaced(expected: &[&Event], group: &[Event], event: &Event) -> Broken {
+    let times = group.iter().filter(|other| other.key == event.key).count();
+    let known = expected.iter().any(|truth| truth.key == event.key);
+    if times > 1 {
+        return (Rule::WatchUnique, format!("{event:?} twice"));
+    }
+    if !known {
+        return (Rule::WatchEvent, format!("{event:?} never happened"));
+    }
+    let missing = expected.iter().find(|truth| group.iter().all(|one| one.key != truth.key));
+    match missing {
+        Some(missing) => (Rule::WatchAtomic, format!("{event:?} without {missing:?}")),
+        None => (Rule::WatchOrdered, format!("{event:?} is out of order in its revision")),
+    }
+}

@@ -5,6 +5,14 @@
 //! adding and subtracting, in whatever order members compact or restart, and it can be computed
 //! anew from a snapshot. It finds divergence, not forgery.
 
+use std::ops::ControlFlow;
+
+use quorate_api::Error;
+
+use crate::log::Damage;
+use crate::mvcc::index::{Version, Versions};
+use crate::mvcc::key_range::KeyRange;
+use crate::mvcc::{Mvcc, ReadError};
 use crate::revision::Revision;
 
 /// Odd 64-bit constants without structure (digits of π).
@@ -45,4 +53,167 @@ pub fn hash_record(revision: Revision, body: &[u8]) -> u64 {
 #[must_use]
 pub fn hash_row(table: &str, key: &[u8], value: &[u8]) -> u64 {
     hash_bytes(hash_bytes(hash_bytes(0, table.as_bytes()), key), value)
+}
+
+/// etcd's hash over the history of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KvHash {
+    /// CRC-32C over the records' keys and values.
+    pub hash: u32,
+    /// The revision up to which records are hashed.
+    pub revision: i64,
+    /// The compacted revision that it depends on; -1 if there was no compaction.
+    pub compact_revision: i64,
+    /// The store's revision.
+    pub current_revision: i64,
+}
+
+/// The key of a record in etcd's `key` bucket: 17 bytes, 18 for a tombstone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordKey {
+    bytes: [u8; 18],
+    length: usize,
+}
+
+impl RecordKey {
+    /// Of a change.
+    #[must_use]
+    pub fn new(version: &Version) -> Self {
+        let mut bytes = [0; 18];
+        bytes[..8].copy_from_slice(&version.revision.main.to_be_bytes());
+        bytes[8] = b'_';
+        bytes[9..17].copy_from_slice(&version.revision.sub.to_be_bytes());
+        bytes[17] = b't';
+        Self { bytes, length: if version.is_tombstone() { 18 } else { 17 } }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// HashKV in steps: first what is to be hashed is collected from the index, then it is read in
+/// the order of revisions. While it runs, a pin must keep the records.
+#[derive(Debug)]
+pub struct KvHasher {
+    revision: i64,
+    compact_revision: i64,
+    /// Where collecting goes on; `None` once it is done.
+    rest: Option<KeyRange>,
+    /// Of keys that exist at the hashed revision, the newest change up to it: what compaction
+    /// there would keep. `true` in `old` if a change is one of these.
+    kept: u64,
+    /// Changes up to the compacted revision that it keeps.
+    old: Vec<(Version, bool)>,
+    /// Changes to hash in any case.
+    wanted: Vec<Version>,
+    hashed: usize,
+    crc: u32,
+}
+
+/// Keys or records of one step.
+const HASH_STEP: usize = 512;
+
+impl KvHasher {
+    /// Begin at a revision; 0 means the current one.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] or [`Error::FutureRevision`].
+    pub fn new(mvcc: &Mvcc, revision: i64) -> Result<Self, Error> {
+        let compact_revision = mvcc.compact_revision();
+        if revision > 0 && revision < compact_revision {
+            return Err(Error::Compacted);
+        }
+        if revision > mvcc.current_revision() {
+            return Err(Error::FutureRevision);
+        }
+        let revision = if revision == 0 { mvcc.current_revision() } else { revision };
+        let rest = Some(KeyRange::all());
+        let crc = crc32c::crc32c(b"key");
+        let (old, wanted) = (Vec::new(), Vec::new());
+        Ok(Self { revision, compact_revision, rest, kept: 0, old, wanted, hashed: 0, crc })
+    }
+
+    /// Do a step; the hash, once it is complete.
+    ///
+    /// # Errors
+    /// [`Damage`] if the disk does not give back what was written.
+    pub fn step(&mut self, mvcc: &Mvcc) -> Result<Option<KvHash>, Damage> {
+        if let Some(rest) = self.rest.take() {
+            self.rest = self.collect(mvcc, &rest);
+            if self.rest.is_none() {
+                self.choose();
+            }
+            return Ok(None);
+        }
+        let records = self.wanted.iter().skip(self.hashed).take(HASH_STEP);
+        let mut done = 0;
+        for version in records {
+            let body = mvcc.body(version.revision)?;
+            self.crc = crc32c::crc32c_append(self.crc, RecordKey::new(version).as_bytes());
+            self.crc = crc32c::crc32c_append(self.crc, &body);
+            done += 1;
+        }
+        self.hashed += done;
+        Ok((self.hashed == self.wanted.len()).then(|| KvHash {
+            hash: self.crc,
+            revision: self.revision,
+            compact_revision: self.compact_revision,
+            current_revision: mvcc.current_revision(),
+        }))
+    }
+
+    fn collect(&mut self, mvcc: &Mvcc, range: &KeyRange) -> Option<KeyRange> {
+        let mut seen = 0;
+        let mut rest = None;
+        mvcc.index().visit(range, &mut |key, versions| {
+            self.see(versions);
+            seen += 1;
+            if seen < HASH_STEP {
+                return ControlFlow::Continue(());
+            }
+            rest = Some(range.after(key));
+            ControlFlow::Break(())
+        });
+        rest
+    }
+
+    fn see(&mut self, versions: &Versions) {
+        let Some(newest) = versions.newest_until(self.revision) else { return };
+        self.kept += u64::from(!newest.is_tombstone());
+        // Nothing older than the newest change up to the compacted revision is left, whether or
+        // not the compaction is carried out yet; and a tombstone there does not count.
+        if let Some(base) = versions.at(self.compact_revision) {
+            self.old.push((base, base == newest));
+        }
+        let later = versions.iter().filter(|version| {
+            version.revision.main > self.compact_revision && version.revision.main <= self.revision
+        });
+        self.wanted.extend(later);
+    }
+
+    /// Of the old changes, hash those that compaction at the hashed revision would keep; if it
+    /// would keep none, of whatever age, hash all.
+    fn choose(&mut self) {
+        let all = self.kept == 0;
+        let old = std::mem::take(&mut self.old);
+        let chosen = old.into_iter().filter(|(_, kept)| all || *kept);
+        self.wanted.extend(chosen.map(|(version, _)| version));
+        self.wanted.sort_unstable_by_key(|version| version.revision);
+    }
+}
+
+/// HashKV at once.
+///
+/// # Errors
+/// etcd's error for the revision, or damage.
+pub fn hash_kv(mvcc: &Mvcc, revision: i64) -> Result<KvHash, ReadError> {
+    let mut hasher = KvHasher::new(mvcc, revision)?;
+    loop {
+        if let Some(hash) = hasher.step(mvcc)? {
+            return Ok(hash);
+        }
+    }
 }

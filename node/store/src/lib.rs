@@ -31,6 +31,7 @@ pub mod alarms;
 pub mod apply;
 pub mod bbolt;
 pub mod checkpoint;
+pub mod cluster;
 pub mod compaction;
 pub mod entry;
 pub mod hash;

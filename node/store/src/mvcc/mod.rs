@@ -17,18 +17,21 @@
 
 pub mod index;
 pub mod key_range;
+pub mod range;
 pub mod record;
+pub mod stream;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_api::Error;
 use quorate_disk::Files;
 
 use self::index::{Index, Version};
 use self::record::Content;
 use crate::compaction::{Compaction, Pin, Progress};
 use crate::hash::hash_record;
-use crate::log::{Damage, LogOptions, Record, RevisionLog};
+use crate::log::{Damage, DamageKind, LogOptions, Record, RevisionLog};
 use crate::revision::Revision;
 
 /// The revision of an empty store.
@@ -36,6 +39,25 @@ pub const FIRST_REVISION: i64 = 1;
 
 /// Leaves that one prune step visits: with up to 64 keys each, about etcd's batch of 1000 keys.
 const PRUNE_LEAVES: usize = 16;
+
+/// Why a read has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The request is refused: this is the reply, equal on all members.
+    #[error(transparent)]
+    Refused(#[from] Error),
+    /// This member's disk is damaged: never a reply.
+    #[error(transparent)]
+    Damage(#[from] Damage),
+}
+
+impl ReadError {
+    /// A record that its checksum vouches for is no `KeyValue`.
+    pub(crate) fn not_a_record() -> Self {
+        let revision = Revision::default();
+        Self::Damage(Damage { file: String::new(), offset: 0, revision, kind: DamageKind::Body })
+    }
+}
 
 /// The revisions of a store, as a checkpoint holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -104,9 +104,7 @@ impl Node {
     pub(super) fn append(&mut self, key: &[u8], version: &Version) -> Appended {
         match self {
             Self::Leaf(leaf) => match leaf.find(key) {
-                Ok(at) => {
-                    Appended { before: Some(leaf.push_version(at, version)), split: None }
-                }
+                Ok(at) => Appended { before: Some(leaf.push_version(at, version)), split: None },
                 Err(at) => {
                     let versions = Versions::one(version);
                     if leaf.len() < LEAF_KEYS_MAX {
@@ -130,12 +128,10 @@ impl Node {
         match self {
             Self::Leaf(leaf) => {
                 let from = leaf.find(span.lower).unwrap_or_else(|at| at);
-                let until = span.below.map_or(leaf.len(), |below| {
-                    leaf.find(below).unwrap_or_else(|at| at).max(from)
-                });
-                (from..until)
-                    .map(|at| u64::from(leaf.versions(at).at(revision).is_some()))
-                    .sum()
+                let until = span
+                    .below
+                    .map_or(leaf.len(), |below| leaf.find(below).unwrap_or_else(|at| at).max(from));
+                (from..until).map(|at| u64::from(leaf.versions(at).at(revision).is_some())).sum()
             }
             Self::Branch(children) => {
                 let mut count = 0;
@@ -144,8 +140,7 @@ impl Node {
                     if span.ends_before(&child.first) {
                         break;
                     }
-                    let child_upper =
-                        children.get(at + 1).map(|next| &*next.first).or(upper);
+                    let child_upper = children.get(at + 1).map(|next| &*next.first).or(upper);
                     let whole = span.lower <= &*child.first
                         && match (span.below, child_upper) {
                             (None, _) => true,
@@ -337,11 +332,8 @@ fn append_below(children: &mut Vec<Child>, key: &[u8], version: &Version) -> App
             children.insert(at + 1, right);
             let split = (children.len() > BRANCH_CHILDREN_MAX).then(|| {
                 // Ascending insertions leave full branches behind.
-                let middle = if at + 2 == children.len() {
-                    children.len() - 1
-                } else {
-                    children.len() / 2
-                };
+                let middle =
+                    if at + 2 == children.len() { children.len() - 1 } else { children.len() / 2 };
                 Child::new(Node::Branch(children.split_off(middle)))
             });
             Appended { before: appended.before, split }

@@ -171,8 +171,13 @@ impl Versions {
         assert!(version.revision > self.latest().revision, "a key's revisions ascend");
         match self {
             Self::One { main, create, version: count, hash, sub } => {
-                let first =
-                    Packed { main: *main, create: *create, version: *count, hash: *hash, sub: *sub };
+                let first = Packed {
+                    main: *main,
+                    create: *create,
+                    version: *count,
+                    hash: *hash,
+                    sub: *sub,
+                };
                 *self = Self::Many(History(vec![first, Packed::new(version)]));
             }
             Self::Many(history) => history.0.push(Packed::new(version)),

@@ -19,7 +19,7 @@ pub enum UrlError {
     /// An empty list.
     #[error("no valid URLs given")]
     Empty,
-    /// No URL at all.
+    /// Not a URL.
     #[error("parse {url:?}: {reason}")]
     Malformed {
         /// The URL as given, without the white space around it.
@@ -92,7 +92,8 @@ impl Url {
                 return Err(UrlError::Path(url.to_owned()));
             }
         }
-        let address = format!("{}{}", parts.host, parts.path);
+        // Only the zone of an IPv6 address can hold an escaped `%`.
+        let address = format!("{}{}", parts.host.replace("%25", "%"), parts.path);
         let text = escape_non_ascii(&format!("{}:{}", parts.scheme, parts.rest));
         Ok(Self { text, scheme, address })
     }
@@ -251,32 +252,32 @@ impl<'a> Parts<'a> {
 
 /// The scheme in lower case and what follows its colon. Without a scheme, all of the text.
 fn split_scheme(url: &str) -> Result<(String, &str), String> {
-    for (at, character) in url.char_indices() {
-        match character {
-            'a'..='z' | 'A'..='Z' => {}
-            '0'..='9' | '+' | '-' | '.' if at > 0 => {}
-            ':' if at == 0 => return Err("missing protocol scheme".to_owned()),
-            ':' => return Ok((url[..at].to_ascii_lowercase(), &url[at + 1..])),
-            _ => break,
-        }
+    let Some((scheme, rest)) = url.split_once(':') else { return Ok((String::new(), url)) };
+    if scheme.is_empty() {
+        return Err("missing protocol scheme".to_owned());
     }
-    Ok((String::new(), url))
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    match is_scheme {
+        true => Ok((scheme.to_ascii_lowercase(), rest)),
+        false => Ok((String::new(), url)),
+    }
 }
 
 /// Checks a host with its optional port.
 fn check_host(host: &str) -> Result<(), String> {
-    let port = match host.strip_prefix('[') {
-        Some(_) => {
-            let (_, after) = host.rsplit_once(']').ok_or("missing ']' in host")?;
-            after
+    let bad_port = |port: &str| format!("invalid port {port:?} after host");
+    let port = if host.starts_with('[') {
+        let (_, after) = host.rsplit_once(']').ok_or("missing ']' in host")?;
+        match after.strip_prefix(':') {
+            None if !after.is_empty() => return Err(bad_port(after)),
+            port => port.unwrap_or_default(),
         }
-        None => host.find(':').map_or("", |colon| &host[colon..]),
+    } else {
+        host.split_once(':').map_or("", |(_, port)| port)
     };
-    let digits = port.strip_prefix(':').unwrap_or(port);
-    if port.len() != digits.len() + usize::from(!port.is_empty())
-        || !digits.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        return Err(format!("invalid port {port:?} after host"));
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(bad_port(&format!(":{port}")));
     }
     // In brackets, a zone follows the escape `%25`, and may hold escapes of its own.
     let (name, zone) = match host.starts_with('[') {

@@ -1,10 +1,11 @@
 //! The bucket `meta`: the state's place in the Raft log, and what compaction has reached.
 
 use bytes::Bytes;
+use quorate_api::raftpb::ConfState;
 use thiserror::Error;
 
 use super::buckets::{META_BUCKET, SmallBuckets};
-use super::record_key;
+use super::{conf_state, record_key};
 use crate::revision::Revision;
 
 const CONSISTENT_INDEX: &str = "consistent_index";
@@ -31,8 +32,8 @@ pub struct Meta {
     pub consistent_index: u64,
     /// Its term.
     pub term: u64,
-    /// The Raft configuration as etcd's JSON, `{"voters":[1],"auto_leave":false}`.
-    pub conf_state: Option<Bytes>,
+    /// The Raft configuration; absent before 3.5.
+    pub conf_state: Option<ConfState>,
     /// The main revision that compaction was last asked for.
     pub compact_scheduled: i64,
     /// The main revision that compaction has last finished.
@@ -47,17 +48,15 @@ impl Meta {
     /// # Errors
     /// [`MetaError`] for a value of the wrong length or kind.
     pub fn from_buckets(buckets: &SmallBuckets) -> Result<Self, MetaError> {
-        let conf_state = buckets.get(META_BUCKET, CONF_STATE).cloned();
-        if let Some(json) = &conf_state {
-            serde_json::from_slice::<serde::de::IgnoredAny>(json)
-                .map_err(|_| MetaError { key: CONF_STATE, what: "is not JSON" })?;
-        }
+        let conf_state = buckets.get(META_BUCKET, CONF_STATE);
+        let conf_state = conf_state.map(|json| conf_state::decode(json)).transpose();
         let version = buckets.get(META_BUCKET, STORAGE_VERSION);
         let version = version.map(|text| String::from_utf8(text.to_vec())).transpose();
         Ok(Self {
             consistent_index: number(buckets, CONSISTENT_INDEX)?,
             term: number(buckets, TERM)?,
-            conf_state,
+            conf_state: conf_state
+                .map_err(|_| MetaError { key: CONF_STATE, what: "is no configuration" })?,
             compact_scheduled: revision(buckets, SCHEDULED)?,
             compact_finished: revision(buckets, FINISHED)?,
             storage_version: version
@@ -84,7 +83,7 @@ impl Meta {
         let values = [
             (CONSISTENT_INDEX, number(consistent_index)),
             (TERM, number(term)),
-            (CONF_STATE, conf_state.clone()),
+            (CONF_STATE, conf_state.as_ref().map(conf_state::encode)),
             (SCHEDULED, revision(compact_scheduled)),
             (FINISHED, revision(compact_finished)),
             (STORAGE_VERSION, version),

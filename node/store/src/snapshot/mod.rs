@@ -8,8 +8,8 @@
 //!   store at an applied index                              file on the receiver's disk
 //!   ┌──────────────────────────┐  Chunk(bytes) …          ┌───────────────────────────┐
 //!   │ small buckets, copied    │──► SnapshotStream ──────►│ SnapshotFile              │
-//!   │ revision log, pinned     │    pass 1: sizes         │  verified, small buckets, │
-//!   │                          │    pass 2: bytes         │  records by revision      │
+//!   │ revision log, pinned     │    pass 1: sizes         │ Verification, then        │
+//!   │                          │    pass 2: bytes         │ Install into the store    │
 //!   └──────────────────────────┘                          └───────────────────────────┘
 //!
 //!   bucket key:  main u64 │ '_' │ sub u64 [│ 't']  →  mvccpb.KeyValue       (big-endian)
@@ -25,8 +25,12 @@
 //! - A received file is verified before anything of it is used: its digest if it has one, its
 //!   pages, keys and records on the way; what is wrong is named.
 
+mod auth_defaults;
 mod buckets;
+mod capture;
+mod conf_state;
 mod file;
+mod install;
 mod meta;
 mod record_key;
 mod stream;
@@ -35,6 +39,8 @@ mod stream;
 mod tests;
 
 pub use buckets::{BUCKETS, KEY_BUCKET, META_BUCKET, SmallBuckets, UnknownBucket};
+pub use capture::capture;
 pub use file::{DigestRule, FileError, Records, SnapshotFile};
+pub use install::{Install, InstallError, Progress, Verification};
 pub use meta::{Meta, MetaError};
 pub use stream::{SnapshotStream, Step, StreamError, Trailer};

@@ -7,6 +7,11 @@ use crate::revision::Revision;
 const SEPARATOR: u8 = b'_';
 const TOMBSTONE: u8 = b't';
 
+/// Highest main revision taken from a file: the store must be able to go on from it for ever.
+const MAIN_MAX: i64 = 1 << 62;
+/// Highest sub revision: changes of one transaction.
+const SUB_MAX: i64 = u32::MAX as i64;
+
 /// Bytes of a revision; a tombstone's key has one more.
 pub(super) const REVISION_BYTES: usize = 17;
 
@@ -27,7 +32,8 @@ pub(super) fn encode(revision: Revision, tombstone: bool) -> Bytes {
     key.freeze()
 }
 
-/// The revision and whether it is a tombstone's; `None` if the bytes are no such key.
+/// The revision and whether it is a tombstone's; `None` if the bytes are no such key, or the
+/// revision is beyond what a store can have.
 pub(super) fn decode(key: &[u8]) -> Option<(Revision, bool)> {
     let (revision, mark) = key.split_at_checked(REVISION_BYTES)?;
     let (main, rest) = revision.split_first_chunk()?;
@@ -39,6 +45,8 @@ pub(super) fn decode(key: &[u8]) -> Option<(Revision, bool)> {
         [TOMBSTONE] => true,
         _ => return None,
     };
-    let valid = *separator == SEPARATOR && revision.main >= 0 && revision.sub >= 0;
+    let valid = *separator == SEPARATOR
+        && (0..=MAIN_MAX).contains(&revision.main)
+        && (0..=SUB_MAX).contains(&revision.sub);
     valid.then_some((revision, tombstone))
 }

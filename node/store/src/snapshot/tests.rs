@@ -8,6 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
 use quorate_api::mvccpb::KeyValue;
+use quorate_api::raftpb::ConfState;
 use quorate_disk::Files;
 
 use super::*;
@@ -69,11 +70,15 @@ fn small() -> SmallBuckets {
     small
 }
 
+fn conf_state() -> ConfState {
+    ConfState { voters: vec![1, 2], learners: vec![9], auto_leave: Some(false), ..ConfState::default() }
+}
+
 fn meta() -> Meta {
     Meta {
         consistent_index: 77,
         term: 3,
-        conf_state: Some(Bytes::from_static(br#"{"voters":[1],"auto_leave":false}"#)),
+        conf_state: Some(conf_state()),
         compact_scheduled: 12,
         compact_finished: 11,
         storage_version: Some("3.7.0".into()),
@@ -193,6 +198,8 @@ fn chunks_are_bounded() {
 fn meta_survives() {
     assert_eq!(Meta::from_buckets(&small()).unwrap(), meta());
     assert_eq!(Meta::from_buckets(&SmallBuckets::new()).unwrap(), Meta::default());
+    let json = br#"{"voters":[1,2],"learners":[9],"auto_leave":false}"#;
+    assert_eq!(small().get(META_BUCKET, "confState").unwrap()[..], json[..]);
     let mut negative = SmallBuckets::new();
     let none = Meta { compact_scheduled: -1, compact_finished: -1, ..Meta::default() };
     none.put_into(&mut negative);
@@ -286,7 +293,7 @@ fn records_that_etcd_does_not_write_are_named() {
 
 #[test]
 fn a_file_of_something_else_is_named() {
-    let refused = read(Bytes::from(vec![1; 9000]), DigestRule::IfPresent);
+    let refused = read(Bytes::from(vec![1; 9216]), DigestRule::IfPresent);
     assert!(matches!(refused, Err(FileError::Read(_))), "{refused:?}");
 
     let mut sizing = Sizing::new();

@@ -1,4 +1,5 @@
 //! The faulty disk itself: what it keeps, what it may lose, what goes wrong on demand.
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its report")]
 
 use std::collections::BTreeSet;
 use std::io;

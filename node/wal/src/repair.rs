@@ -1,0 +1,179 @@
+//! How a recovered log goes on: as it is, after a cut, or under repair.
+//!
+//! ```text
+//!   Clean      resume            ├ 41 ┤├ 42 ┤├ 43: empty ┤
+//!   TornTail   cut_tail          ├ 41 ┤├ 42 ┤├ zeroes, synced ┤, then 43 over them
+//!   Damaged    resume_repairing  ├ 41 ┤├ 42 ┤│ ??? │ …        segment 9, as it is
+//!                                             ╲
+//!                                              ├ header: continues 9 at this offset ┤├ 57 … ┤
+//!                                                segment 12; 10 and 11 become .damaged
+//! ```
+//!
+//! The header of the new segment is what cuts, and it says that the member is under repair: with
+//! one sync, the log either still shows its damage, or is under repair. The damaged files keep
+//! their names until that is durable, and stay aside until the repair is finished.
+
+use quorate_disk::{Disk, Operation};
+
+use crate::segment::{FileName, RESERVE, ZEROES, damaged_path, segment_path};
+use crate::writer::Log;
+use crate::{Batch, BatchId};
+
+/// How the log ends, as recovery sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Clean,
+    Torn,
+    Damaged,
+}
+
+/// What a repair comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Peers have what is lost up to this index.
+    Repair(u64),
+    /// Nobody has.
+    Accept,
+}
+
+impl Log {
+    /// Go on after [`Outcome::Clean`](crate::Outcome::Clean). Everything recovered is durable,
+    /// and may be answered for, when the returned batch is.
+    ///
+    /// # Panics
+    /// After another outcome.
+    pub fn resume(&mut self, disk: &mut dyn Disk, boot: u64) -> BatchId {
+        let ending = self.plan.as_ref().map(|plan| plan.ending);
+        assert_eq!(ending, Some(Ending::Clean), "only a clean log is resumed as it is");
+        self.go_on(disk, boot)
+    }
+
+    /// Go on after [`Outcome::TornTail`](crate::Outcome::TornTail) without the torn batches.
+    ///
+    /// # Panics
+    /// After another outcome.
+    pub fn cut_tail(&mut self, disk: &mut dyn Disk, boot: u64) -> BatchId {
+        let ending = self.plan.as_ref().map(|plan| plan.ending);
+        assert_eq!(ending, Some(Ending::Torn), "only a torn tail is cut");
+        self.go_on(disk, boot)
+    }
+
+    /// Go on after damage, from the intact prefix. When the returned batch is durable, so is that
+    /// the member is under repair up to `until`: it is in
+    /// [`Recovered::repairing_until`](crate::Recovered::repairing_until) from then on, until
+    /// [`Log::finish_repair`].
+    ///
+    /// # Panics
+    /// After another outcome, or if `until` is 0.
+    pub fn resume_repairing(&mut self, disk: &mut dyn Disk, boot: u64, until: u64) -> BatchId {
+        assert!(until > 0, "a repair goes up to an index");
+        self.leave_damage(disk, boot, Loss::Repair(until))
+    }
+
+    /// The member has every entry up to where its repair goes, durably: forget the repair. The
+    /// damaged files are removed when the returned batch is durable.
+    pub fn finish_repair(&mut self, disk: &mut dyn Disk) -> BatchId {
+        self.repair_until = 0;
+        let names = disk.files().list("").unwrap_or_default();
+        let damaged = names.into_iter().filter(|name| FileName::parse(name) == FileName::Damaged);
+        let remove = damaged.map(|name| Operation::Remove { path: name.into() }).collect();
+        self.append_then(disk, Batch::default(), remove)
+    }
+
+    fn go_on(&mut self, disk: &mut dyn Disk, boot: u64) -> BatchId {
+        let Some(plan) = self.plan.take() else { unreachable!("checked by the callers") };
+        self.identity.boot = boot;
+        for (path, from, to) in plan.wipe {
+            self.wipe(disk, &path, from, to);
+        }
+        for path in plan.unsynced {
+            self.submit_needed(disk, "sync", Operation::Sync { path });
+        }
+        let gone = plan.behind.iter().map(|at| segment_path(*at));
+        for path in gone.chain(plan.useless) {
+            self.submit_needed(disk, "clear", Operation::Remove { path });
+        }
+        self.submit_needed(disk, "sync", Operation::SyncDirectory { path: "".into() });
+        // What an earlier repair has left goes aside only when that repair's header is durable.
+        let then = set_aside(&plan.superseded);
+        self.append_then(disk, Batch::default(), then)
+    }
+
+    /// Zeroes over traces of batches, synced before anything else is written.
+    fn wipe(&mut self, disk: &mut dyn Disk, path: &str, from: u64, to: u64) {
+        let mut offset = from;
+        let mut data = Vec::new();
+        while offset < to {
+            let size = (to - offset).min(ZEROES.len() as u64);
+            data.push(bytes::Bytes::from_static(&ZEROES).slice(..size as usize));
+            offset += size;
+        }
+        self.submit_needed(
+            disk,
+            "write",
+            Operation::Write { path: path.into(), offset: from, data },
+        );
+        self.submit_needed(disk, "sync", Operation::Sync { path: path.into() });
+    }
+
+    fn leave_damage(&mut self, disk: &mut dyn Disk, boot: u64, loss: Loss) -> BatchId {
+        let Some(plan) = self.plan.take() else { panic!("only an opened log has damage") };
+        assert_eq!(plan.ending, Ending::Damaged, "only a damaged log is left behind");
+        self.identity.boot = boot;
+        if let Loss::Repair(until) = loss {
+            self.repair_until = self.repair_until.max(until);
+        }
+        for path in plan.unsynced {
+            self.submit_needed(disk, "sync", Operation::Sync { path });
+        }
+        let sequence = plan.last_sequence + 1;
+        let end =
+            if plan.is_headless { (0, 0) } else { (self.current.sequence, self.current.offset) };
+        self.leave_current(sequence, 0, end);
+        if plan.is_headless {
+            self.closed.clear();
+            self.first_segment = sequence;
+        }
+        // Numbers never come twice, also not those of batches that are lost.
+        self.number = plan.last_number;
+        self.durable = self.number;
+        self.submit_file(disk, sequence);
+        let removed = plan.useless.into_iter().map(|path| Operation::Remove { path });
+        let mut then: Vec<Operation> = removed.collect();
+        then.extend(set_aside(&plan.behind));
+        then.extend(set_aside(&plan.superseded));
+        self.append_then(disk, Batch::default(), then)
+    }
+
+    /// A file for the segment, if possible one that is there: the disk may be full.
+    fn submit_file(&mut self, disk: &mut dyn Disk, sequence: u64) {
+        let to = segment_path(sequence);
+        let spare = self.pool.spares.pop();
+        let reserve = || self.pool.reserve.take().map(|_| RESERVE.into());
+        let operation = match spare.or_else(reserve) {
+            Some(from) => Operation::Rename { from, to },
+            None => Operation::Create { path: to, size: 0 },
+        };
+        self.submit_needed(disk, "create", operation);
+        self.submit_needed(disk, "sync", Operation::SyncDirectory { path: "".into() });
+    }
+}
+
+/// Give segments the name of damaged ones.
+fn set_aside(segments: &[u64]) -> Vec<Operation> {
+    let rename = |at: &u64| Operation::Rename { from: segment_path(*at), to: damaged_path(*at) };
+    let mut operations: Vec<Operation> = segments.iter().map(rename).collect();
+    if !operations.is_empty() {
+        operations.push(Operation::SyncDirectory { path: "".into() });
+    }
+    operations
+}
+
+/// Give up what is lost: go on from the intact prefix as if nothing had been behind it. For the
+/// explicit command of a lone member, which no peer can help; acknowledged writes are lost.
+///
+/// # Panics
+/// If the log was not opened with damage.
+pub fn force_truncate(log: &mut Log, disk: &mut dyn Disk, boot: u64) -> BatchId {
+    log.leave_damage(disk, boot, Loss::Accept)
+}

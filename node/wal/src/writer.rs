@@ -1,0 +1,635 @@
+//! Writing: a batch is one write and one sync; everything else happens around them.
+//!
+//! ```text
+//!   append ─► frame, records ─► Write ─► Sync ─► durable ─► seal, if nothing else is in flight
+//!                │
+//!                └ the segment is full and the next is there: header and batch in one write
+//! ```
+//!
+//! The seal is written without a sync of its own: the next batch's sync carries it, or the
+//! kernel's write-back. The next segment and the reserve are pre-written piece by piece.
+
+use std::collections::VecDeque;
+use std::io;
+
+use bytes::Bytes;
+use quorate_disk::{Completion, Disk, Operation, Path, Ticket};
+
+use crate::extent::Extent;
+use crate::record::{
+    FRAME_BYTES, Frame, FrameKind, RECORD_HEADER_BYTES, RecordHeader, RecordKind, SECTOR,
+    SEGMENT_HEADER_BYTES, Salt, SegmentHeader, padded_body,
+};
+use crate::recovery::Plan;
+use crate::retention::Pool;
+use crate::segment::{CREATING, Closed, Options, SEGMENT_BYTES_MIN, segment_path};
+use crate::{Batch, BatchId, Failure, HardState, Identity, Mark};
+
+/// How much room the log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// The next segment is there or can be made.
+    Ample,
+    /// The disk is full: only this many bytes are left, the reserve with them.
+    Low {
+        /// Bytes that can still be appended, headers with them.
+        bytes: u64,
+    },
+}
+
+/// The segment that is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Current {
+    pub(crate) sequence: u64,
+    pub(crate) path: Path,
+    pub(crate) salt: Salt,
+    /// Where the next frame goes.
+    pub(crate) offset: u64,
+    /// Bytes of the file, as far as they were pre-written or written.
+    pub(crate) length: u64,
+    pub(crate) max_index: u64,
+    /// What its header says about the segment before.
+    pub(crate) previous: (u64, u64),
+}
+
+/// A batch that is not durable yet, with what is needed to write it to another place.
+#[derive(Clone, Debug)]
+struct InFlight {
+    number: u64,
+    batch: Batch,
+    /// Which writing of it counts.
+    attempt: u64,
+    before: Before,
+    first_segment: u64,
+    then: Vec<Operation>,
+}
+
+/// The log's state before a batch.
+#[derive(Clone, Debug)]
+struct Before {
+    chain: u32,
+    hard_state: HardState,
+    mark: Option<Mark>,
+    current: Current,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Write {
+        number: u64,
+        attempt: u64,
+    },
+    Sync {
+        number: u64,
+        attempt: u64,
+    },
+    Seal,
+    /// Must succeed.
+    Needed(&'static str),
+    Prepare(crate::retention::Step),
+}
+
+/// The durable log.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) options: Options,
+    pub(crate) identity: Identity,
+    pub(crate) current: Current,
+    pub(crate) closed: VecDeque<Closed>,
+    pub(crate) pool: Pool,
+    pub(crate) number: u64,
+    pub(crate) chain: u32,
+    pub(crate) durable: u64,
+    pub(crate) sealed: u64,
+    pub(crate) hard_state: HardState,
+    pub(crate) mark: Option<Mark>,
+    pub(crate) extent: Extent,
+    pub(crate) first_segment: u64,
+    /// `first_segment` as the newest durable batch says it.
+    pub(crate) first_segment_durable: u64,
+    pub(crate) repair_until: u64,
+    pub(crate) plan: Option<Plan>,
+    in_flight: VecDeque<InFlight>,
+    tickets: VecDeque<(Ticket, Path, Purpose)>,
+    next_ticket: u64,
+    attempt: u64,
+    failed: bool,
+}
+
+/// State that recovery and creation begin with.
+pub(crate) struct Start {
+    pub(crate) options: Options,
+    pub(crate) identity: Identity,
+    pub(crate) current: Current,
+    pub(crate) number: u64,
+    pub(crate) chain: u32,
+}
+
+impl Log {
+    /// Submit a new, empty log. It exists when the returned batch is durable; before that, a crash
+    /// leaves no log ([`OpenError::Empty`](crate::OpenError::Empty)).
+    pub fn create(disk: &mut dyn Disk, identity: Identity, options: Options) -> (Self, BatchId) {
+        assert!(options.segment_bytes >= SEGMENT_BYTES_MIN, "a segment must hold a batch");
+        assert!(options.segment_bytes.is_multiple_of(SECTOR), "segments are whole sectors");
+        let sequence = 1;
+        let current = Current {
+            sequence,
+            path: CREATING.into(),
+            salt: Salt::new(&identity, sequence),
+            offset: 0,
+            length: options.segment_bytes,
+            max_index: 0,
+            previous: (0, 0),
+        };
+        let mut log = Self::start(Start { options, identity, current, number: 0, chain: 0 });
+        log.first_segment = sequence;
+        log.first_segment_durable = sequence;
+        let creating: Path = CREATING.into();
+        log.submit_needed(disk, "clear", Operation::Remove { path: creating.clone() });
+        let size = options.segment_bytes;
+        log.submit_needed(disk, "create", Operation::Create { path: creating.clone(), size });
+        // The file gets its name when this batch is synced, so its header may vouch for it.
+        let header = log.header(1, 1);
+        let batch = Batch::default();
+        let (mut pieces, frame) = log.encode(1, &batch, SEGMENT_HEADER_BYTES);
+        pieces.insert(0, header.encode());
+        let offset = SEGMENT_HEADER_BYTES + frame.length;
+        log.submit_needed(
+            disk,
+            "write",
+            Operation::Write { path: creating.clone(), offset: 0, data: pieces },
+        );
+        log.submit_needed(disk, "sync", Operation::Sync { path: creating.clone() });
+        let path = segment_path(sequence);
+        log.submit_needed(disk, "rename", Operation::Rename { from: creating, to: path.clone() });
+        log.number = 1;
+        log.chain = frame.checksum;
+        log.current.path = path;
+        log.current.offset = offset;
+        log.in_flight.push_back(InFlight {
+            number: 1,
+            batch,
+            attempt: log.attempt,
+            before: Before {
+                chain: 0,
+                hard_state: log.hard_state,
+                mark: None,
+                current: log.current.clone(),
+            },
+            first_segment: sequence,
+            then: Vec::new(),
+        });
+        let purpose = Purpose::Sync { number: 1, attempt: log.attempt };
+        log.submit(disk, "".into(), purpose, Operation::SyncDirectory { path: "".into() });
+        (log, BatchId(1))
+    }
+
+    pub(crate) fn start(start: Start) -> Self {
+        let Start { options, identity, current, number, chain } = start;
+        Self {
+            options,
+            identity,
+            current,
+            closed: VecDeque::new(),
+            pool: Pool::default(),
+            number,
+            chain,
+            durable: number,
+            sealed: 0,
+            hard_state: HardState::default(),
+            mark: None,
+            extent: Extent::default(),
+            first_segment: 0,
+            first_segment_durable: 0,
+            repair_until: 0,
+            plan: None,
+            in_flight: VecDeque::new(),
+            tickets: VecDeque::new(),
+            next_ticket: 0,
+            attempt: 0,
+            failed: false,
+        }
+    }
+
+    /// Submit a batch, with one write and one sync. It is durable when
+    /// [`Log::on_completion`] names it.
+    ///
+    /// # Panics
+    /// If entries do not follow each other, leave a gap, or go below the mark; if the log was
+    /// opened and not resumed; after a failure.
+    pub fn append(&mut self, disk: &mut dyn Disk, batch: Batch) -> BatchId {
+        self.append_then(disk, batch, Vec::new())
+    }
+
+    /// Append, and submit operations when the batch is durable.
+    pub(crate) fn append_then(
+        &mut self,
+        disk: &mut dyn Disk,
+        batch: Batch,
+        then: Vec<Operation>,
+    ) -> BatchId {
+        assert!(self.plan.is_none(), "the log was opened and not resumed");
+        assert!(!self.failed, "the log has failed");
+        if let Some(mark) = &batch.mark {
+            self.extent.mark(mark);
+        }
+        if let Some(first) = batch.entries.first() {
+            assert!(self.extent.fits(first.index), "entries leave a gap");
+            let indexes = batch.entries.iter().map(|entry| entry.index);
+            assert!(indexes.eq((first.index..).take(batch.entries.len())), "indexes ascend");
+        }
+        self.extent.append(&batch.entries);
+        self.number += 1;
+        let before = Before {
+            chain: self.chain,
+            hard_state: self.hard_state,
+            mark: self.mark.clone(),
+            current: self.current.clone(),
+        };
+        self.in_flight.push_back(InFlight {
+            number: self.number,
+            batch: batch.clone(),
+            attempt: self.attempt,
+            before,
+            first_segment: self.first_segment,
+            then,
+        });
+        self.write(disk, self.number, batch);
+        self.maintain(disk);
+        BatchId(self.number)
+    }
+
+    /// Write a batch to where the log ends, or to the next segment.
+    fn write(&mut self, disk: &mut dyn Disk, number: u64, batch: Batch) {
+        if let Some(hard_state) = batch.hard_state {
+            self.hard_state = hard_state;
+        }
+        // The last sector stays free for the seal.
+        let room = self.options.segment_bytes.saturating_sub(self.current.offset + SECTOR);
+        let is_new = self.current.offset <= SEGMENT_HEADER_BYTES;
+        let mut header = None;
+        if (batch_bytes(&batch) > room && !is_new && self.roll(disk)) || self.is_unbegun() {
+            let synced = self.durable;
+            header = Some(self.header(number, synced));
+        }
+        if let Some(mark) = &batch.mark {
+            self.mark = Some(mark.clone());
+        }
+        // Each segment repeats the mark, so that those before it can go.
+        let batch = match (&header, &self.mark) {
+            (Some(_), Some(mark)) if batch.mark.is_none() => {
+                Batch { mark: Some(mark.clone()), ..batch }
+            }
+            _ => batch,
+        };
+        let mut offset = self.current.offset;
+        if header.is_some() {
+            offset = SEGMENT_HEADER_BYTES;
+        }
+        let (mut pieces, frame) = self.encode(number, &batch, offset);
+        let mut from = offset;
+        if let Some(header) = header {
+            pieces.insert(0, header.encode());
+            from = 0;
+        }
+        self.chain = frame.checksum;
+        self.current.offset = offset + frame.length;
+        self.current.length = self.current.length.max(self.current.offset);
+        if let Some(last) = batch.entries.last() {
+            self.current.max_index = self.current.max_index.max(last.index);
+        }
+        let (path, attempt) = (self.current.path.clone(), self.attempt);
+        let write = Operation::Write { path: path.clone(), offset: from, data: pieces };
+        self.submit(disk, path.clone(), Purpose::Write { number, attempt }, write);
+        let sync = Operation::Sync { path: path.clone() };
+        self.submit(disk, path, Purpose::Sync { number, attempt }, sync);
+    }
+
+    /// Whether the current segment has no header yet.
+    fn is_unbegun(&self) -> bool {
+        self.current.offset == 0
+    }
+
+    /// Go to the next segment, if there is one. Its header comes with its first batch.
+    fn roll(&mut self, disk: &mut dyn Disk) -> bool {
+        let sequence = self.current.sequence + 1;
+        let Some(length) = self.take_next(disk, sequence) else { return false };
+        self.leave_current(sequence, length, (self.current.sequence, self.current.offset));
+        true
+    }
+
+    /// Make the file with this sequence number the current one, without a header.
+    pub(crate) fn leave_current(&mut self, sequence: u64, length: u64, previous: (u64, u64)) {
+        self.closed.push_back(Closed {
+            sequence: self.current.sequence,
+            max_index: self.current.max_index,
+            length: self.current.length,
+        });
+        self.current = Current {
+            sequence,
+            path: segment_path(sequence),
+            salt: Salt::new(&self.identity, sequence),
+            offset: 0,
+            length,
+            max_index: 0,
+            previous,
+        };
+    }
+
+    fn header(&self, first_number: u64, synced: u64) -> SegmentHeader {
+        SegmentHeader {
+            sequence: self.current.sequence,
+            identity: self.identity,
+            first_number,
+            previous_segment: self.current.previous.0,
+            previous_end: self.current.previous.1,
+            synced,
+            first_segment: self.first_segment,
+            repair_until: self.repair_until,
+            hard_state: self.hard_state,
+            last_index: self.extent.last_index(),
+        }
+    }
+
+    fn frame(&self, kind: FrameKind, number: u64, batch: &Batch) -> Frame {
+        Frame {
+            kind,
+            number,
+            synced: self.durable,
+            previous: self.chain,
+            content: 0,
+            length: SECTOR,
+            hard_state: self.hard_state,
+            first_index: batch.entries.first().map_or(0, |entry| entry.index),
+            last_index: self.extent.last_index(),
+            entries: u32::try_from(batch.entries.len()).expect("a batch has fewer entries"),
+            marks: u32::from(batch.mark.is_some()),
+            first_segment: self.first_segment,
+            repair_until: self.repair_until,
+            checksum: 0,
+        }
+    }
+
+    /// The pieces of a batch at an offset of the current segment. Bodies are not copied.
+    fn encode(&self, number: u64, batch: &Batch, offset: u64) -> (Vec<Bytes>, Frame) {
+        let salt = self.current.salt;
+        let records = batch
+            .mark
+            .iter()
+            .map(|mark| (RecordKind::Mark, mark.index, mark.term, &mark.conf_state))
+            .chain(
+                batch
+                    .entries
+                    .iter()
+                    .map(|entry| (RecordKind::Entry, entry.index, entry.term, &entry.body)),
+            );
+        let count = batch.entries.len() + 1;
+        let mut heads = Vec::with_capacity(count * (RECORD_HEADER_BYTES + 8) + SECTOR as usize);
+        let mut cuts = Vec::with_capacity(count);
+        let mut content = 0;
+        let mut position = FRAME_BYTES;
+        heads.resize(FRAME_BYTES, 0);
+        for (kind, index, term, body) in records {
+            let start = heads.len();
+            let header = RecordHeader::new(salt, kind, index, term, body);
+            header.encode(salt, offset + position as u64, &mut heads);
+            content = crc32c::crc32c_append(content, &heads[start..]);
+            cuts.push((heads.len(), body));
+            heads.resize(heads.len() + padded_body(body.len()) - body.len(), 0);
+            position += RECORD_HEADER_BYTES + padded_body(body.len());
+        }
+        let length = position.next_multiple_of(SECTOR as usize);
+        heads.resize(heads.len() + length - position, 0);
+        let mut frame = self.frame(FrameKind::Batch, number, batch);
+        frame.content = content;
+        frame.length = length as u64;
+        let mut head = Vec::with_capacity(FRAME_BYTES);
+        frame.checksum = frame.encode(salt, offset, &mut head);
+        heads[..FRAME_BYTES].copy_from_slice(&head);
+        let heads = Bytes::from(heads);
+        let mut pieces = Vec::with_capacity(2 * cuts.len() + 1);
+        let mut from = 0;
+        for (cut, body) in cuts {
+            pieces.push(heads.slice(from..cut));
+            if !body.is_empty() {
+                pieces.push(body.clone());
+            }
+            from = cut;
+        }
+        if from < heads.len() {
+            pieces.push(heads.slice(from..));
+        }
+        (pieces, frame)
+    }
+
+    /// Take in the end of an operation. The batches that are durable by it, in order.
+    ///
+    /// # Errors
+    /// [`Failure`]: the log has ended, the process must not answer anything that it has not
+    /// answered yet.
+    pub fn on_completion(
+        &mut self,
+        disk: &mut dyn Disk,
+        completion: Completion,
+    ) -> Result<Vec<BatchId>, Failure> {
+        let expected = self.tickets.front().map(|(ticket, _, _)| *ticket);
+        if expected != Some(completion.ticket) {
+            return Ok(Vec::new());
+        }
+        let Some((_, path, purpose)) = self.tickets.pop_front() else { return Ok(Vec::new()) };
+        let mut done = Vec::new();
+        match (purpose, completion.result) {
+            (Purpose::Write { attempt, number }, Err(error))
+                if error.kind() == io::ErrorKind::StorageFull =>
+            {
+                if attempt == self.attempt {
+                    self.move_to_reserve(disk, number)?;
+                }
+            }
+            (Purpose::Write { .. }, Err(source)) => return Err(self.fatal(&path, "write", source)),
+            (Purpose::Sync { .. }, Err(source)) => return Err(self.fatal(&path, "sync", source)),
+            (Purpose::Needed(action), Err(source)) => {
+                return Err(self.fatal(&path, action, source));
+            }
+            (Purpose::Seal, Err(source)) if source.kind() != io::ErrorKind::StorageFull => {
+                return Err(self.fatal(&path, "write", source));
+            }
+            (Purpose::Sync { number, attempt }, Ok(())) if attempt == self.attempt => {
+                done = self.on_durable(disk, number);
+            }
+            (Purpose::Prepare(step), result) => {
+                self.on_prepared(disk, step, result)
+                    .map_err(|source| self.fatal(&path, "prepare", source))?;
+            }
+            (Purpose::Write { .. } | Purpose::Sync { .. }, Ok(()))
+            | (Purpose::Needed(_), Ok(()))
+            | (Purpose::Seal, _) => {}
+        }
+        self.maintain(disk);
+        Ok(done)
+    }
+
+    fn fatal(&mut self, path: &str, action: &'static str, source: io::Error) -> Failure {
+        self.failed = true;
+        Failure::Fatal { path: path.to_owned(), action, source }
+    }
+
+    fn on_durable(&mut self, disk: &mut dyn Disk, number: u64) -> Vec<BatchId> {
+        let mut done = Vec::new();
+        while let Some(first) = self.in_flight.front()
+            && first.number <= number
+        {
+            let Some(first) = self.in_flight.pop_front() else { break };
+            done.push(BatchId(first.number));
+            self.durable = first.number;
+            self.first_segment_durable = first.first_segment;
+            for operation in first.then {
+                self.submit_needed(disk, "give back", operation);
+            }
+        }
+        self.recycle(disk);
+        if self.in_flight.is_empty() && self.sealed < self.durable {
+            self.seal(disk);
+        }
+        done
+    }
+
+    /// Say in the log that its newest batch is durable. No sync of its own.
+    fn seal(&mut self, disk: &mut dyn Disk) {
+        let frame = self.frame(FrameKind::Seal, self.durable, &Batch::default());
+        let mut bytes = Vec::with_capacity(SECTOR as usize);
+        frame.encode(self.current.salt, self.current.offset, &mut bytes);
+        bytes.resize(SECTOR as usize, 0);
+        let (path, offset) = (self.current.path.clone(), self.current.offset);
+        let data = vec![Bytes::from(bytes)];
+        let write = Operation::Write { path: path.clone(), offset, data };
+        self.submit(disk, path, Purpose::Seal, write);
+        self.current.offset += SECTOR;
+        self.current.length = self.current.length.max(self.current.offset);
+        self.sealed = self.durable;
+    }
+
+    /// The disk had no room for batch `number`: write it and all after it to the reserve.
+    fn move_to_reserve(&mut self, disk: &mut dyn Disk, number: u64) -> Result<(), Failure> {
+        let at = self.in_flight.iter().position(|batch| batch.number == number);
+        let Some(first) = at.and_then(|at| self.in_flight.get(at)) else { return Ok(()) };
+        let Before { chain, hard_state, mark, current } = first.before.clone();
+        let sequence = self.current.sequence + 1;
+        self.pool.full = true;
+        let Some(length) = self.take_next(disk, sequence) else {
+            self.failed = true;
+            return Err(Failure::DiskFull);
+        };
+        // A segment whose header is not durable is no predecessor.
+        let is_begun = current.offset >= SEGMENT_HEADER_BYTES;
+        let previous = if is_begun { (current.sequence, current.offset) } else { current.previous };
+        self.leave_current(sequence, length, previous);
+        self.closed.retain(|closed| closed.sequence <= previous.0);
+        self.chain = chain;
+        self.hard_state = hard_state;
+        self.mark = mark;
+        self.attempt += 1;
+        let attempt = self.attempt;
+        let mut again = Vec::new();
+        for batch in self.in_flight.iter_mut().filter(|batch| batch.number >= number) {
+            batch.attempt = attempt;
+            again.push((batch.number, batch.batch.clone()));
+        }
+        for (number, batch) in again {
+            self.write(disk, number, batch);
+        }
+        Ok(())
+    }
+
+    /// Submit the sync that makes the newest seal durable: before a clean end of the process.
+    pub fn close(&mut self, disk: &mut dyn Disk) {
+        let path = self.current.path.clone();
+        self.submit_needed(disk, "sync", Operation::Sync { path });
+    }
+
+    /// Whether every operation that was submitted has completed.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.tickets.is_empty()
+    }
+
+    /// The newest batch that is durable.
+    #[must_use]
+    pub fn durable(&self) -> BatchId {
+        BatchId(self.durable)
+    }
+
+    /// The hard state as the newest batch has it.
+    #[must_use]
+    pub fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
+    /// The last index, of an entry or of the mark; 0 for an empty log.
+    #[must_use]
+    pub fn last_index(&self) -> u64 {
+        self.extent.last_index()
+    }
+
+    /// The index up to which the member is under repair; `None` if it is not.
+    #[must_use]
+    pub fn repairing_until(&self) -> Option<u64> {
+        (self.repair_until > 0).then_some(self.repair_until)
+    }
+
+    /// How many files the log is in.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.closed.len() + 1
+    }
+
+    /// The segment that the oldest batch in flight was to go to, or the one before.
+    pub(crate) fn oldest_in_flight(&self) -> Option<u64> {
+        self.in_flight.front().map(|batch| batch.before.current.sequence)
+    }
+
+    pub(crate) fn has_ticket(&self, is_it: impl Fn(&Purpose) -> bool) -> bool {
+        self.tickets.iter().any(|(_, _, purpose)| is_it(purpose))
+    }
+
+    pub(crate) fn submit_needed(
+        &mut self,
+        disk: &mut dyn Disk,
+        action: &'static str,
+        operation: Operation,
+    ) {
+        let path = match &operation {
+            Operation::Create { path, .. }
+            | Operation::Write { path, .. }
+            | Operation::Sync { path }
+            | Operation::Truncate { path, .. }
+            | Operation::Remove { path }
+            | Operation::CreateDirectory { path }
+            | Operation::SyncDirectory { path } => path.clone(),
+            Operation::Rename { from, .. } => from.clone(),
+        };
+        self.submit(disk, path, Purpose::Needed(action), operation);
+    }
+
+    pub(crate) fn submit(
+        &mut self,
+        disk: &mut dyn Disk,
+        path: Path,
+        purpose: Purpose,
+        operation: Operation,
+    ) {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.tickets.push_back((ticket, path, purpose));
+        disk.submit(ticket, operation);
+    }
+}
+
+/// Bytes that a batch takes.
+fn batch_bytes(batch: &Batch) -> u64 {
+    let marks = batch.mark.iter().map(|mark| mark.conf_state.len());
+    let bodies = batch.entries.iter().map(|entry| entry.body.len());
+    let records: usize =
+        marks.chain(bodies).map(|body| RECORD_HEADER_BYTES + padded_body(body)).sum();
+    ((FRAME_BYTES + records) as u64).next_multiple_of(SECTOR)
+}

@@ -244,7 +244,12 @@ impl Slots {
             }
             Self::Sparse(list) => {
                 match (list.binary_search_by_key(&within, |(within, _)| *within), slot) {
-                    (Ok(at), 0) => drop(list.remove(at)),
+                    (Ok(at), 0) => {
+                        list.remove(at);
+                        if list.capacity() > 4 * list.len() {
+                            list.shrink_to(2 * list.len());
+                        }
+                    }
                     (Ok(at), slot) => list[at].1 = slot,
                     (Err(_), 0) => {}
                     (Err(at), slot) => list.insert(at, (within, slot)),

@@ -6,6 +6,7 @@ use super::auth_defaults;
 use super::buckets::SmallBuckets;
 use super::meta::Meta;
 use super::stream::{SnapshotStream, Trailer};
+use crate::compaction::NEVER;
 use crate::store::Store;
 
 /// The first minor version of etcd 3 whose files name the version of their schema.
@@ -24,12 +25,13 @@ pub fn capture(store: &mut Store, conf_state: &ConfState, trailer: Trailer) -> S
     }
     auth_defaults::put_absent(&mut small);
     let revisions = store.mvcc().revisions();
+    let unless_never = |revision: i64| (revision != NEVER).then_some(revision);
     let meta = Meta {
         consistent_index: store.applied_index(),
         term: store.applied_term(),
         conf_state: Some(conf_state.clone()),
-        compact_scheduled: revisions.compact_scheduled,
-        compact_finished: revisions.compact_finished,
+        compact_scheduled: unless_never(revisions.compact_scheduled),
+        compact_finished: unless_never(revisions.compact_finished),
         storage_version: storage_version(store.cluster().version.as_deref()),
     };
     meta.put_into(&mut small);

@@ -138,7 +138,7 @@ impl<S: ReadAt> SnapshotFile<S> {
             pending: None,
             last: Revision::default(),
             // etcd begins at 1, and never goes back behind a compaction.
-            revision: 1.max(compact_scheduled).max(compact_finished),
+            revision: compact_scheduled.max(compact_finished).unwrap_or(1).max(1),
         })
     }
 }

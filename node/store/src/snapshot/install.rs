@@ -61,8 +61,8 @@ struct State {
     applied_index: u64,
     applied_term: u64,
     conf_state: ConfState,
-    compact_scheduled: i64,
-    compact_finished: i64,
+    compact_scheduled: Option<i64>,
+    compact_finished: Option<i64>,
     tables: Tables,
 }
 
@@ -207,8 +207,8 @@ impl<S: ReadAt> Install<S> {
 
     fn take(&mut self, record: &Record) -> Result<(), FileError> {
         let Record { revision, tombstone, body } = record;
-        let KeyValue { key, create_revision, version, lease, .. } =
-            KeyValue::decode(body.clone()).map_err(|_| FileError::Record {
+        let KeyValue { key, create_revision, version, lease, .. } = KeyValue::decode(body.clone())
+            .map_err(|_| FileError::Record {
                 main: revision.main,
                 sub: revision.sub,
                 what: "is no KeyValue",
@@ -237,11 +237,10 @@ impl<S: ReadAt> Install<S> {
             compact_finished,
             tables,
         } = state;
-        let never_if_zero = |revision: i64| if revision > 0 { revision } else { NEVER };
         let revisions = Revisions {
             current: records.revision(),
-            compact_scheduled: never_if_zero(compact_scheduled),
-            compact_finished: never_if_zero(compact_finished),
+            compact_scheduled: compact_scheduled.unwrap_or(NEVER),
+            compact_finished: compact_finished.unwrap_or(NEVER),
         };
         let log = take_log(store);
         let parts = Parts { index, log, revisions, tables, applied_index, applied_term };

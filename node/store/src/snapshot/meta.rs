@@ -25,7 +25,7 @@ pub struct MetaError {
     pub what: &'static str,
 }
 
-/// The contents of the bucket `meta`. What is absent is zero or `None`.
+/// The contents of the bucket `meta`. An absent number is 0, anything else `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// The last applied entry's index.
@@ -34,10 +34,10 @@ pub struct Meta {
     pub term: u64,
     /// The Raft configuration; absent before 3.5.
     pub conf_state: Option<ConfState>,
-    /// The main revision that compaction was last asked for.
-    pub compact_scheduled: i64,
+    /// The main revision that compaction was last asked for, which may be 0.
+    pub compact_scheduled: Option<i64>,
     /// The main revision that compaction has last finished.
-    pub compact_finished: i64,
+    pub compact_finished: Option<i64>,
     /// The version of etcd's storage schema, `3.7.0`; absent before 3.6.
     pub storage_version: Option<String>,
 }
@@ -64,7 +64,7 @@ impl Meta {
         })
     }
 
-    /// Put the values into the bucket, as etcd does: zero and `None` are left out.
+    /// Put the values into the bucket, as etcd does: an index or term of 0 and `None` are left out.
     pub fn put_into(&self, buckets: &mut SmallBuckets) {
         let Self {
             consistent_index,
@@ -75,9 +75,8 @@ impl Meta {
             storage_version,
         } = self;
         let number = |n: &u64| (*n > 0).then(|| Bytes::copy_from_slice(&n.to_be_bytes()));
-        let revision = |main: &i64| {
-            let revision = Revision { main: *main, sub: 0 };
-            (*main > 0).then(|| record_key::encode(revision, false))
+        let revision = |main: &Option<i64>| {
+            main.map(|main| record_key::encode(Revision { main, sub: 0 }, false))
         };
         let version = storage_version.as_ref().map(|text| Bytes::from(text.clone().into_bytes()));
         let values = [
@@ -103,9 +102,9 @@ fn number(buckets: &SmallBuckets, key: &'static str) -> Result<u64, MetaError> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-fn revision(buckets: &SmallBuckets, key: &'static str) -> Result<i64, MetaError> {
-    let Some(value) = buckets.get(META_BUCKET, key) else { return Ok(0) };
+fn revision(buckets: &SmallBuckets, key: &'static str) -> Result<Option<i64>, MetaError> {
+    let Some(value) = buckets.get(META_BUCKET, key) else { return Ok(None) };
     let (revision, _) =
         record_key::decode(value).ok_or(MetaError { key, what: "is no revision" })?;
-    Ok(revision.main)
+    Ok(Some(revision.main))
 }

@@ -1,6 +1,5 @@
 //! Snapshots come back as they were; files that are not snapshots are named.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,29 +8,12 @@ use proptest::prelude::*;
 use prost::Message;
 use quorate_api::mvccpb::KeyValue;
 use quorate_api::raftpb::ConfState;
-use quorate_disk::Files;
 
-use super::*;
+use super::super::*;
+use super::{NoFiles, drain};
 use crate::bbolt::{Sizing, Writer};
 use crate::log::{LogOptions, Record, RevisionLog};
 use crate::revision::Revision;
-
-/// A folder without files: what is not flushed is read from memory.
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn read(&self, _: &str, _: u64, _: usize) -> io::Result<Bytes> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn length(&self, _: &str) -> io::Result<u64> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn list(&self, _: &str) -> io::Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-}
 
 fn put(main: i64, sub: i64, value_bytes: usize) -> Record {
     let kv = KeyValue {
@@ -71,7 +53,12 @@ fn small() -> SmallBuckets {
 }
 
 fn conf_state() -> ConfState {
-    ConfState { voters: vec![1, 2], learners: vec![9], auto_leave: Some(false), ..ConfState::default() }
+    ConfState {
+        voters: vec![1, 2],
+        learners: vec![9],
+        auto_leave: Some(false),
+        ..ConfState::default()
+    }
 }
 
 fn meta() -> Meta {
@@ -79,27 +66,10 @@ fn meta() -> Meta {
         consistent_index: 77,
         term: 3,
         conf_state: Some(conf_state()),
-        compact_scheduled: 12,
-        compact_finished: 11,
+        compact_scheduled: Some(12),
+        compact_finished: Some(11),
         storage_version: Some("3.7.0".into()),
     }
-}
-
-fn drain(mut stream: SnapshotStream) -> Bytes {
-    let mut file = Vec::new();
-    loop {
-        match stream.step().unwrap() {
-            Step::Again => {}
-            Step::Chunk(chunk) => {
-                assert!(stream.stream_bytes().is_some(), "the length comes first");
-                file.extend_from_slice(&chunk);
-            }
-            Step::End => break,
-        }
-    }
-    assert_eq!(stream.stream_bytes(), Some(file.len() as u64));
-    assert_eq!(stream.step().unwrap(), Step::End);
-    file.into()
 }
 
 fn read(file: Bytes, digest: DigestRule) -> Result<(SmallBuckets, Vec<Record>, i64), FileError> {
@@ -200,10 +170,10 @@ fn meta_survives() {
     assert_eq!(Meta::from_buckets(&SmallBuckets::new()).unwrap(), Meta::default());
     let json = br#"{"voters":[1,2],"learners":[9],"auto_leave":false}"#;
     assert_eq!(small().get(META_BUCKET, "confState").unwrap()[..], json[..]);
-    let mut negative = SmallBuckets::new();
-    let none = Meta { compact_scheduled: -1, compact_finished: -1, ..Meta::default() };
-    none.put_into(&mut negative);
-    assert_eq!(negative, SmallBuckets::new());
+    let mut zero = SmallBuckets::new();
+    let compacted_at_0 = Meta { compact_scheduled: Some(0), ..Meta::default() };
+    compacted_at_0.put_into(&mut zero);
+    assert_eq!(Meta::from_buckets(&zero).unwrap(), compacted_at_0);
     for (key, value) in [
         ("consistent_index", "short"),
         ("term", "longer than eight"),

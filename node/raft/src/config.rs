@@ -22,7 +22,7 @@ pub struct Config {
     pub election_ticks: u32,
     /// Ticks between a leader's heartbeats.
     pub heartbeat_ticks: u32,
-    /// The last entry that the state machine has applied, at a restart.
+    /// The last entry that the state machine has applied, at a restart. It counts as committed.
     pub applied: Index,
     /// Bytes of entries in one append; 0 for one entry each.
     pub max_message_bytes: u64,
@@ -143,25 +143,23 @@ pub enum ConfigError {
     /// The stored configuration contradicts itself.
     #[error("stored configuration: {0}")]
     ConfState(#[from] crate::ConfChangeError),
-    /// The stored commit index lies outside the stored log.
-    #[error("stored commit index {commit} is outside the stored log [{first}, {last}]")]
-    CommitOutOfRange {
+    /// More is stored as committed than the stored log holds: its end is lost.
+    #[error("stored commit index {commit} is beyond the stored log's end {last}")]
+    CommitBeyondLog {
         /// What the hard state says.
         commit: Index,
-        /// The last index that a snapshot covers.
-        first: Index,
         /// The end of the log.
         last: Index,
     },
-    /// More was applied than is known to be committed, or less than the log still holds.
-    #[error("applied index {applied} is outside [{first}, {commit}]")]
+    /// Something was applied that the stored log does not reach to.
+    #[error("applied index {applied} is outside the stored log [{first}, {last}]")]
     AppliedOutOfRange {
         /// What the settings say.
         applied: Index,
         /// The last index that a snapshot covers.
         first: Index,
-        /// The commit index.
-        commit: Index,
+        /// The end of the log.
+        last: Index,
     },
     /// The storage failed.
     #[error("storage: {0}")]

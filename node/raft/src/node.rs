@@ -93,9 +93,10 @@ impl<S: Storage> RawNode<S> {
         self.propose_with(vec![change.into().to_entry()])
     }
 
-    /// Puts a committed change in force. To be called for every one that is applied; a caller
-    /// that refuses one calls it with the changes' node ids set to
-    /// [`NONE`](crate::NodeId::NONE), or not at all.
+    /// Puts a committed change in force. To be called for every one that is applied, except for
+    /// those that a snapshot taken in meanwhile includes (their index is below
+    /// [`Raft::first_index`]). A caller that refuses one does not call it, or with node ids set
+    /// to [`NONE`](crate::NodeId::NONE); what matters is that all members do the same.
     pub fn apply_conf_change(
         &mut self,
         change: &ConfChangeV2,

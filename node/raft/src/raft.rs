@@ -64,18 +64,20 @@ impl<S: Storage> Raft<S> {
             restore(&tracker, log.last_index(), &conf_state)?;
 
         let (first, last) = (log.committed, log.last_index());
-        if !hard_state.is_empty() {
-            if hard_state.commit < first || hard_state.commit > last {
-                let commit = hard_state.commit;
-                return Err(ConfigError::CommitOutOfRange { commit, first, last });
-            }
-            log.committed = hard_state.commit;
+        if hard_state.commit > last {
+            return Err(ConfigError::CommitBeyondLog { commit: hard_state.commit, last });
         }
+        // What a snapshot covers or was applied was committed, even if that was not written down.
+        log.committed = first.max(hard_state.commit);
         if config.applied > Index::ZERO {
-            if config.applied < first || config.applied > log.committed {
-                let (applied, commit) = (config.applied, log.committed);
-                return Err(ConfigError::AppliedOutOfRange { applied, first, commit });
+            if config.applied < first || config.applied > last {
+                return Err(ConfigError::AppliedOutOfRange {
+                    applied: config.applied,
+                    first,
+                    last,
+                });
             }
+            log.committed = log.committed.max(config.applied);
             log.applied_to(config.applied, 0);
         }
         let mut raft = Raft {

@@ -36,7 +36,8 @@ pub trait Storage {
     /// to `last_index`.
     fn term(&self, index: Index) -> Result<Term, StorageError>;
 
-    /// The first entry that is not compacted; it may not be written yet.
+    /// The first entry that is not compacted; it may not be written yet. Storage never compacts
+    /// an entry that [`Raft::applied`](crate::Raft::applied) has not passed.
     fn first_index(&self) -> Index;
 
     /// The last entry; `first_index - 1` if there are none.

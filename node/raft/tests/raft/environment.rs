@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytes::BytesMut;
 use quorate_raft::{
     AnyConfChange, Config, Entry, HardState, Index, Message, MessageKind, NodeId, RawNode,
-    Snapshot, Storage, Term,
+    ReadState, Snapshot, Storage, Term,
 };
 
 use crate::describe;
@@ -14,8 +14,8 @@ use crate::storage::TestStorage;
 pub(crate) struct Member {
     pub(crate) raw: RawNode<TestStorage>,
     pub(crate) config: Config,
-    append_work: Vec<Message>,
-    apply_work: Vec<Message>,
+    pub(crate) append_work: Vec<Message>,
+    pub(crate) apply_work: Vec<Message>,
 }
 
 /// Whether something was printed or only done.
@@ -54,7 +54,7 @@ pub(crate) fn config_stub(id: NodeId) -> Config {
     }
 }
 
-fn is_local(message: &Message) -> bool {
+pub(crate) fn is_local(message: &Message) -> bool {
     message.from == message.to || message.from.is_local_thread() || message.to.is_local_thread()
 }
 
@@ -120,6 +120,8 @@ impl Environment {
         member.config = config.clone();
         member.append_work.clear();
         member.apply_work.clear();
+        self.messages.retain(|message| !(message.to == NodeId(id) && is_local(message)));
+        let member = self.member(id);
         let configuration = storage.history.last().expect("a first state").metadata.clone();
         let mut storage = storage;
         // The state machine remembers the configuration that it has applied.
@@ -147,10 +149,16 @@ impl Environment {
     /// Applies entries to a state machine that appends each command to its state.
     fn apply(member: &mut Member, entries: &[Entry]) {
         for entry in entries {
+            let applied = member.raw.storage().history.last().map(|state| state.metadata.index);
+            if applied.is_some_and(|applied| applied >= entry.index) {
+                // A snapshot, whose state has it already, was faster.
+                continue;
+            }
             let change = AnyConfChange::from_entry(entry).expect("a change that parses");
             let mut conf_state = None;
             let mut update = entry.data.clone();
-            if let Some(change) = change.map(AnyConfChange::into_v2) {
+            let is_included = entry.index < member.raw.raft().first_index();
+            if let Some(change) = change.map(AnyConfChange::into_v2).filter(|_| !is_included) {
                 conf_state = Some(member.raw.apply_conf_change(&change).expect("it applies"));
                 update = change.context;
             }
@@ -169,8 +177,17 @@ impl Environment {
     }
 
     pub(crate) fn process_ready(&mut self, id: u64) {
+        self.process_ready_seen(id);
+    }
+
+    /// Handles what is ready, and gives the reads that are confirmed and the entries to apply.
+    pub(crate) fn process_ready_seen(&mut self, id: u64) -> (Vec<ReadState>, Vec<Entry>) {
         let mut ready = self.member(id).raw.ready();
-        self.print(&describe::ready(&ready));
+        if self.volume == Volume::Loud {
+            self.print(&describe::ready(&ready));
+        }
+        let reads = std::mem::take(&mut ready.read_states);
+        let mut applied = ready.committed_entries.clone();
         let member = &mut self.members[id as usize - 1];
         let is_async = member.config.async_storage_writes;
         if !is_async {
@@ -180,13 +197,17 @@ impl Environment {
         for message in std::mem::take(&mut ready.messages) {
             match message.to {
                 NodeId::APPEND_THREAD => member.append_work.push(message),
-                NodeId::APPLY_THREAD => member.apply_work.push(message),
+                NodeId::APPLY_THREAD => {
+                    applied.extend_from_slice(&message.entries);
+                    member.apply_work.push(message);
+                }
                 _ => self.messages.push(message),
             }
         }
         if !is_async {
             member.raw.advance(ready);
         }
+        (reads, applied)
     }
 
     pub(crate) fn process_append_thread(&mut self, id: u64) {

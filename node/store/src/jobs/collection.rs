@@ -79,7 +79,9 @@ pub(super) fn victims(log: &RevisionLog) -> Vec<u32> {
     let mut sparse: Vec<(u64, u32)> = Vec::new();
     let mut small: Vec<(u64, u32)> = Vec::new();
     for (number, segment) in log.segments.iter().filter(|(n, segment)| movable(*n, segment)) {
-        if segment.live * 100 <= segment.length * LIVE_PERCENT_MAX {
+        // Without the header, which its copy would have as well: a collection must free something.
+        let records = segment.length - SEGMENT_HEADER_BYTES;
+        if segment.live * 100 <= records * LIVE_PERCENT_MAX {
             sparse.push((segment.live, number));
         } else if segment.length * 100 <= size * SMALL_PERCENT_MAX {
             small.push((segment.live, number));

@@ -11,6 +11,8 @@ pub(super) struct Renewal {
     pub(super) invoked: Time,
     /// When it was acknowledged; none if nobody knows whether it happened.
     pub(super) returned: Option<Time>,
+    /// When its client stopped waiting.
+    pub(super) ended: Time,
 }
 
 /// A lease.
@@ -84,7 +86,8 @@ fn add_grant(lives: &mut BTreeMap<i64, Life>, operation: &Operation) -> Result<(
         life.granted_twice = true;
         return Ok(());
     }
-    let granted = Renewal { invoked: operation.invoked, returned: acknowledged };
+    let ended = operation.returned.unwrap_or(Time::NEVER);
+    let granted = Renewal { invoked: operation.invoked, returned: acknowledged, ended };
     let life = Life {
         granted,
         ttl,
@@ -111,7 +114,7 @@ fn add_operation(lives: &mut BTreeMap<i64, Life>, operation: &Operation) {
     let returned = operation.returned.unwrap_or(Time::NEVER);
     match (&operation.request, &operation.outcome) {
         (Request::LeaseKeepAlive { .. }, Outcome::Unknown) => {
-            life.renewals.push(Renewal { invoked, returned: None });
+            life.renewals.push(Renewal { invoked, returned: None, ended: returned });
         }
         (Request::LeaseRevoke { .. }, Outcome::Unknown) => life.asked_at(invoked),
         (Request::LeaseRevoke { .. }, Outcome::Ok(_)) => {
@@ -120,7 +123,7 @@ fn add_operation(lives: &mut BTreeMap<i64, Life>, operation: &Operation) {
         }
         (_, Outcome::Ok(response)) => match response.body {
             Body::LeaseKeepAlive { ttl, .. } if ttl > 0 => {
-                life.renewals.push(Renewal { invoked, returned: Some(returned) });
+                life.renewals.push(Renewal { invoked, returned: Some(returned), ended: returned });
             }
             Body::LeaseKeepAlive { .. } => life.missed(operation, returned),
             Body::LeaseTimeToLive { ttl, .. } if ttl < 0 => life.missed(operation, returned),
@@ -157,11 +160,18 @@ impl Life {
     /// Until when clients may rely on the lease, after what was acknowledged before `time`. None
     /// if nothing was.
     pub(super) fn promised_until(&self, time: Time, skew: Time) -> Option<Time> {
-        let known = self.renewals.iter();
-        known
-            .filter(|renewal| renewal.returned.is_some_and(|returned| returned < time))
-            .map(|renewal| renewal.invoked.plus(self.ttl_time()).minus(skew))
-            .max()
+        self.promised(skew, |renewal| renewal.returned.is_some_and(|returned| returned < time))
+    }
+
+    /// Until when clients may rely on a lease that they find gone at `by`. What is gone stays
+    /// gone, so that every acknowledged renewal asked for before then came before its end.
+    pub(super) fn promised_to_the_end(&self, by: Time, skew: Time) -> Option<Time> {
+        self.promised(skew, |renewal| renewal.returned.is_some() && renewal.invoked < by)
+    }
+
+    fn promised(&self, skew: Time, counts: impl Fn(&Renewal) -> bool) -> Option<Time> {
+        let counted = self.renewals.iter().filter(|renewal| counts(renewal));
+        counted.map(|renewal| renewal.invoked.plus(self.ttl_time()).minus(skew)).max()
     }
 
     /// The latest end of the lease that its renewals and the leaders up to `time` explain.
@@ -169,7 +179,10 @@ impl Life {
         let ttl = self.ttl_time();
         let asked = self.renewals.iter().filter(|renewal| renewal.invoked <= time);
         let renewed = asked
-            .map(|renewal| renewal.returned.map_or(time, |returned| returned.min(time)))
+            .map(|renewal| {
+                let arrives = renewal.ended.plus(terms.delivery_bound);
+                renewal.returned.unwrap_or(arrives).min(time)
+            })
             .max()
             .unwrap_or(self.granted.invoked);
         let mut end = renewed.plus(ttl);

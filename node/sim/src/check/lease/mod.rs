@@ -30,6 +30,8 @@ pub struct Terms {
     pub clock_skew: Time,
     /// How long after its time a lease may stay, under a stable leader.
     pub late_bound: Time,
+    /// How long after its client gave up a request may still arrive.
+    pub delivery_bound: Time,
     /// When one leader was in office with a quorum behind it, in order.
     pub stable: Vec<(Time, Time)>,
     /// How often the leader writes down what leases have left; none if it does not.
@@ -52,7 +54,7 @@ pub fn check(
     for (revision, made) in linearization.made_from(0) {
         if let Maker::Expiry { lease } = made.maker {
             let what = format!("it took its keys at revision {revision}");
-            judge.check_gone(lease, made.after, made.by, &what)?;
+            judge.check_gone(lease, made.by, &what)?;
         }
     }
     for operation in history.operations() {
@@ -161,11 +163,11 @@ impl Judge<'_> {
         operation: &Operation,
         returned: Time,
     ) -> Result<(), Violation> {
-        self.check_gone(id, operation.invoked, returned, &operation.to_string())?;
         let Some(life) = self.lives.get(id) else { return Ok(()) };
         if life.granted_twice || life.granted.returned.is_none_or(|at| at >= operation.invoked) {
             return Ok(());
         }
+        self.check_gone(id, returned, &operation.to_string())?;
         // With the lease its keys are gone: at some revision of that time none was attached.
         let revision = self.linearization.revision();
         let made = |at: i64| self.linearization.made(at);
@@ -186,13 +188,13 @@ impl Judge<'_> {
         Err(Violation::at(Rule::LeaseGone, returned, text))
     }
 
-    /// The lease ended, or was not there, at some moment between `after` and `by`.
-    fn check_gone(&self, id: i64, after: Time, by: Time, what: &str) -> Result<(), Violation> {
+    /// The lease had ended at `by`.
+    fn check_gone(&self, id: i64, by: Time, what: &str) -> Result<(), Violation> {
         let Some(life) = self.lives.get(id) else { return Ok(()) };
         if life.granted_twice || life.revoke_asked.is_some_and(|asked| asked < by) {
             return Ok(());
         }
-        let promised = life.promised_until(after, self.terms.clock_skew);
+        let promised = life.promised_to_the_end(by, self.terms.clock_skew);
         if promised.is_none_or(|promised| promised <= by) {
             return Ok(());
         }

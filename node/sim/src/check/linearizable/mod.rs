@@ -37,8 +37,10 @@ use std::sync::Arc;
 /// What revisions did in full, as a healed member's log tells it. It only guides the search.
 pub type Witness = BTreeMap<i64, Vec<Event>>;
 
-/// Candidates tried before the check gives up: a few seconds of work.
-const TRIES_MAX: u64 = 2_000_000;
+/// Candidates tried before the check gives up, for any history and for each of its operations:
+/// what is explained at all takes a few for each, the rest is a search that explodes.
+const TRIES_BASE: u64 = 100_000;
+const TRIES_PER_OPERATION: u64 = 100;
 
 /// Who made a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

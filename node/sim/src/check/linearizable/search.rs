@@ -2,7 +2,7 @@
 
 use super::bounds::{Bounds, operations_where};
 use super::hints::Hints;
-use super::{Made, Maker, Rule, TRIES_MAX, Violation};
+use super::{Made, Maker, Rule, TRIES_BASE, TRIES_PER_OPERATION, Violation};
 use crate::history::{Event, History, Operation, OperationId, Outcome, Request};
 use crate::model::{FIRST_REVISION, Model};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,7 @@ struct Search<'a> {
     unknown: Vec<&'a Operation>,
     granted_twice: BTreeSet<i64>,
     tries: u64,
+    tries_max: u64,
 }
 
 #[derive(Clone)]
@@ -73,7 +74,9 @@ impl<'a> Search<'a> {
         let unknown = operations_where(history, |operation| {
             operation.outcome == Outcome::Unknown && operation.request.may_write()
         });
-        Ok(Self { bounds, hints, writers, observers, unknown, granted_twice, tries: 0 })
+        let operations = history.operations().len() as u64;
+        let tries_max = TRIES_BASE + operations.saturating_mul(TRIES_PER_OPERATION);
+        Ok(Self { bounds, hints, writers, observers, unknown, granted_twice, tries: 0, tries_max })
     }
 
     fn run(mut self) -> Result<(Model, Vec<Made>), Violation> {
@@ -85,9 +88,9 @@ impl<'a> Search<'a> {
         let mut revision = FIRST_REVISION;
         let mut step = self.observe(&mut state, revision);
         loop {
-            if self.tries > TRIES_MAX {
+            if self.tries > self.tries_max {
                 let seen = deepest.map_or_else(String::new, |(_, seen)| format!("; {seen}"));
-                let text = format!("gave up after {TRIES_MAX} candidates at {revision}{seen}");
+                let text = format!("gave up after {} candidates at {revision}{seen}", self.tries);
                 return Err(Violation::new(Rule::Undecided, text));
             }
             let choice = match step {

@@ -99,7 +99,8 @@ impl<'a> Watcher<'a> {
             self.check_place(linearization, event)?;
         }
         if let Some(missing) = self.first_missing(linearization, revision - 1) {
-            let begins = self.done < self.first && self.create.start_revision > 0;
+            let begins =
+                self.done < self.first && self.partial.is_none() && self.create.start_revision > 0;
             let rule = if begins { Rule::WatchResumable } else { Rule::WatchReliable };
             return Err((rule, format!("got {revision}, {missing} is missing")));
         }

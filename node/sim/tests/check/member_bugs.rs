@@ -1,0 +1,77 @@
+//! Members that differ, or grow.
+
+use crate::script::expect;
+use sim::check::Rule;
+use sim::check::bounded::Bounded;
+use sim::check::state_hash::{AppliedState, StateHash};
+use sim::history::{MemberId, Time};
+
+fn state(applied: u64, state_hash: u64, revision: i64) -> AppliedState {
+    AppliedState { applied, state_hash, revision }
+}
+
+#[test]
+fn states_that_differ_are_named() {
+    let one = MemberId(1);
+    let two = MemberId(2);
+    type Report = (MemberId, AppliedState);
+    let cases: &[(&str, &[Report], Option<Rule>)] = &[
+        ("equal", &[(one, state(5, 7, 3)), (two, state(5, 7, 3)), (one, state(6, 8, 3))], None),
+        (
+            "B13: keys deleted in another order",
+            &[(one, state(5, 7, 3)), (two, state(5, 9, 3))],
+            Some(Rule::StateHash),
+        ),
+        (
+            "B01: entries skipped in a restart",
+            &[(one, state(5, 7, 3)), (one, state(6, 8, 4)), (one, state(6, 7, 3))],
+            Some(Rule::RevisionMonotone),
+        ),
+        (
+            "B03: another revision after a crash",
+            &[(one, state(5, 7, 3)), (one, state(5, 7, 4))],
+            Some(Rule::RevisionMonotone),
+        ),
+        (
+            "B04: the revision goes back",
+            &[(one, state(5, 7, 3)), (one, state(6, 8, 2))],
+            Some(Rule::RevisionMonotone),
+        ),
+        (
+            "B14: applied twice, seen from below",
+            &[(one, state(6, 8, 3)), (two, state(5, 7, 4))],
+            Some(Rule::RevisionMonotone),
+        ),
+    ];
+    for (name, reports, wanted) in cases {
+        let mut check = StateHash::new();
+        let result =
+            reports.iter().try_for_each(|(member, state)| check.observe(Time(1), *member, *state));
+        expect(name, result, *wanted);
+    }
+}
+
+#[test]
+fn key_hashes_agree_at_a_revision() {
+    let mut check = StateHash::new();
+    let mut report = |member, revision, compacted, hash| {
+        check.observe_hash_kv(Time(1), MemberId(member), revision, compacted, hash)
+    };
+    expect("first", report(1, 5, 0, 7), None);
+    expect("same", report(2, 5, 0, 7), None);
+    expect("other compaction", report(2, 5, 3, 8), None);
+    expect("B16: differs", report(3, 5, 3, 9), Some(Rule::HashKv));
+}
+
+#[test]
+fn gauges_have_limits() {
+    let mut check = Bounded::new([("inbox", 10), ("watchers", 5)]);
+    let mut observe = |gauge, value| check.observe(Time(1), MemberId(1), gauge, value);
+    expect("at its limit", observe("inbox", 10), None);
+    expect("over it", observe("inbox", 11), Some(Rule::Bounded));
+    expect("without one", observe("outbox", 1), Some(Rule::Bounded));
+    expect("never looked at", check.finish(), Some(Rule::Bounded));
+    check.observe(Time(1), MemberId(1), "watchers", 0).expect("under its limit");
+    expect("all looked at", check.finish(), None);
+    assert_eq!(check.highest().get("inbox"), Some(&11));
+}

@@ -1,0 +1,364 @@
+//! Answers out of order, and writes that are gone.
+
+use crate::script::{Script, expect, found, kv, session};
+use sim::check::Rule;
+use sim::check::durability::{self, FinalState};
+use sim::check::linearizable::{self, Maker, Witness};
+use sim::check::serializable::{self, AfterRestart};
+use sim::history::{Body, KeyRange, Outcome, Put, Range, Refusal, Request, Response, Session};
+
+type Telling = fn(&mut Script);
+
+fn unknown_put(script: &mut Script, times: (u64, u64), value: &'static str) {
+    let request = Request::Put(Put::new("a", value));
+    script.outcome(times, session(1), request, Outcome::Unknown);
+}
+
+fn refused(script: &mut Script, times: (u64, u64), request: Request, refusal: Refusal) {
+    script.outcome(times, session(1), request, Outcome::Refused(refusal));
+}
+
+fn read_at(revision: i64) -> Request {
+    Request::Range(Range { revision, ..Range::current(KeyRange::single("a")) })
+}
+
+#[test]
+fn orders_are_judged() {
+    let cases: &[(&str, Telling, Option<Rule>)] = &[
+        ("nothing at all", |_| {}, None),
+        (
+            "in order",
+            |s| {
+                s.get((1, 2), "a", 1, vec![]).put((3, 4), "a", "1", 2);
+                s.get((5, 6), "a", 2, vec![kv("a", "1", 2, 2, 1)]);
+            },
+            None,
+        ),
+        (
+            "a read beside a write may see either",
+            |s| {
+                s.put((1, 9), "a", "1", 2).get((2, 4), "a", 1, vec![]);
+                s.get((5, 6), "a", 2, vec![kv("a", "1", 2, 2, 1)]);
+            },
+            None,
+        ),
+        (
+            "B32: a new leader answers before it committed",
+            |s| {
+                s.put((1, 2), "a", "1", 2).get((3, 4), "a", 1, vec![]);
+            },
+            Some(Rule::RealTime),
+        ),
+        (
+            "B34: a read confirmed by an old round",
+            |s| {
+                s.put((1, 2), "a", "1", 2).put((3, 4), "a", "2", 3);
+                s.get((5, 6), "a", 2, vec![kv("a", "1", 2, 2, 1)]);
+            },
+            Some(Rule::RealTime),
+        ),
+        (
+            "B33: the right revision with old keys",
+            |s| {
+                s.put((1, 2), "a", "1", 2).put((3, 4), "a", "2", 3);
+                s.get((5, 6), "a", 3, vec![kv("a", "1", 2, 2, 1)]);
+            },
+            Some(Rule::Linearizable),
+        ),
+        (
+            "B36: a deleted key is read",
+            |s| {
+                s.put((1, 2), "a", "1", 2).delete((3, 4), "a", 3);
+                s.get((5, 6), "a", 3, vec![kv("a", "1", 2, 2, 1)]);
+            },
+            Some(Rule::Linearizable),
+        ),
+        (
+            "two writes, one revision",
+            |s| {
+                s.put((1, 2), "a", "1", 2).put((1, 2), "b", "1", 2);
+            },
+            Some(Rule::Linearizable),
+        ),
+        (
+            "B03: a revision that nobody made",
+            |s| {
+                s.put((1, 2), "a", "1", 2).put((3, 4), "a", "2", 4);
+            },
+            Some(Rule::Linearizable),
+        ),
+        (
+            "B04: revisions go back after a crash",
+            |s| {
+                s.put((1, 2), "a", "1", 2).put((3, 4), "a", "2", 3).put((5, 6), "a", "3", 3);
+            },
+            Some(Rule::RealTime),
+        ),
+        (
+            "B05: a write is lost, its revision used again",
+            |s| {
+                s.put((1, 2), "a", "1", 2).get((3, 4), "a", 2, vec![]);
+            },
+            Some(Rule::Linearizable),
+        ),
+        (
+            "an unknown write fills the gap",
+            |s| {
+                unknown_put(s, (1, 2), "1");
+                s.put((3, 4), "b", "2", 3);
+            },
+            None,
+        ),
+        (
+            "an unknown write is not there before it was asked",
+            |s| {
+                s.put((1, 2), "b", "2", 3);
+                unknown_put(s, (3, 4), "1");
+            },
+            Some(Rule::Linearizable),
+        ),
+        (
+            "an unknown write happens once",
+            |s| {
+                unknown_put(s, (1, 2), "1");
+                s.put((3, 4), "b", "2", 4);
+            },
+            Some(Rule::Linearizable),
+        ),
+        (
+            "the read tells which of two",
+            |s| {
+                unknown_put(s, (1, 2), "1");
+                unknown_put(s, (1, 2), "2");
+                s.put((3, 4), "b", "2", 3).get((5, 6), "a", 3, vec![kv("a", "2", 2, 2, 1)]);
+            },
+            None,
+        ),
+        (
+            "later than its client waited",
+            |s| {
+                unknown_put(s, (1, 2), "1");
+                s.get((3, 4), "a", 1, vec![]).get((5, 6), "a", 2, vec![kv("a", "1", 2, 2, 1)]);
+            },
+            None,
+        ),
+        (
+            "seen, then not",
+            |s| {
+                unknown_put(s, (1, 2), "1");
+                s.get((3, 4), "a", 2, vec![kv("a", "1", 2, 2, 1)]).get((5, 6), "a", 1, vec![]);
+            },
+            Some(Rule::RealTime),
+        ),
+        (
+            "a failed write that happened",
+            |s| {
+                let request = Request::Put(Put::new("a", "1"));
+                s.outcome((1, 2), session(1), request, Outcome::NotApplied);
+                s.get((3, 4), "a", 2, vec![kv("a", "1", 2, 2, 1)]);
+            },
+            Some(Rule::Linearizable),
+        ),
+        (
+            "compacted, truly",
+            |s| {
+                s.put((1, 2), "a", "1", 2).put((3, 4), "a", "2", 3).compact((5, 6), 3, 3);
+                refused(s, (7, 8), read_at(2), Refusal::Compacted);
+                s.answer((9, 10), read_at(3), 3, found(vec![kv("a", "2", 2, 3, 2)]));
+            },
+            None,
+        ),
+        (
+            "compacted, for no reason",
+            |s| {
+                s.put((1, 2), "a", "1", 2).put((3, 4), "a", "2", 3).compact((5, 6), 2, 3);
+                refused(s, (7, 8), read_at(2), Refusal::Compacted);
+            },
+            Some(Rule::Refusal),
+        ),
+        (
+            "B16: read below the compaction",
+            |s| {
+                s.put((1, 2), "a", "1", 2).put((3, 4), "a", "2", 3).compact((5, 6), 3, 3);
+                s.answer((7, 8), read_at(2), 3, found(vec![kv("a", "1", 2, 2, 1)]));
+            },
+            Some(Rule::Linearizable),
+        ),
+        (
+            "compacted twice to one revision",
+            |s| {
+                s.put((1, 2), "a", "1", 2).compact((3, 4), 2, 2).compact((5, 6), 2, 2);
+            },
+            Some(Rule::Linearizable),
+        ),
+        (
+            "the future, for no reason",
+            |s| {
+                s.put((1, 2), "a", "1", 2);
+                refused(s, (3, 4), read_at(2), Refusal::FutureRevision);
+            },
+            Some(Rule::Refusal),
+        ),
+        (
+            "no key, for no reason",
+            |s| {
+                s.put((1, 2), "a", "1", 2);
+                let put = Put { ignore_value: true, ..Put::new("a", "") };
+                refused(s, (3, 4), Request::Put(put), Refusal::KeyNotFound);
+            },
+            Some(Rule::Refusal),
+        ),
+        (
+            "no key, beside its deletion",
+            |s| {
+                s.put((1, 2), "a", "1", 2).delete((3, 6), "a", 3);
+                let put = Put { ignore_value: true, ..Put::new("a", "") };
+                refused(s, (4, 5), Request::Put(put), Refusal::KeyNotFound);
+            },
+            None,
+        ),
+        (
+            "malformed, for no reason",
+            |s| {
+                refused(s, (4, 5), Request::Put(Put::new("a", "1")), Refusal::Invalid);
+            },
+            Some(Rule::Refusal),
+        ),
+    ];
+    for (name, tell, wanted) in cases {
+        let mut script = Script::new();
+        tell(&mut script);
+        let found = linearizable::check(&script.history, &Witness::new());
+        expect(name, found.map(|_| ()), *wanted);
+    }
+}
+
+#[test]
+fn too_many_orders_are_an_error() {
+    let mut script = Script::new();
+    // Thirteen writes of which nothing is known, and an end that contradicts all their orders.
+    for _ in 0..13 {
+        let request = Request::Put(Put::new("a", "same"));
+        script.outcome((1, 2), session(1), request, Outcome::Unknown);
+    }
+    script.get((5, 6), "a", 14, vec![]);
+    let found = linearizable::check(&script.history, &Witness::new());
+    expect("gives up", found.map(|_| ()), Some(Rule::Undecided));
+}
+
+#[test]
+fn makers_are_named() {
+    let mut script = Script::new();
+    let lost =
+        script.outcome((1, 2), session(1), Request::Put(Put::new("a", "1")), Outcome::Unknown);
+    script.put((3, 4), "b", "2", 3);
+    let linearization = script.linearize();
+    assert_eq!(linearization.made(2).map(|made| made.maker), Some(Maker::Operation(lost)));
+    assert_eq!(linearization.made(1), None);
+    assert_eq!(linearization.made(4), None);
+}
+
+#[test]
+fn stale_reads_are_a_prefix() {
+    let at = |member, incarnation| Session { incarnation, ..session(member) };
+    type Read = (u64, Session, i64);
+    let cases: &[(&str, &[Read], AfterRestart, Option<Rule>)] = &[
+        (
+            "one member after the other",
+            &[(11, at(1, 0), 3), (13, at(2, 0), 2), (15, at(2, 0), 3)],
+            AfterRestart::StaysMonotone,
+            None,
+        ),
+        (
+            "B20: a member goes back",
+            &[(11, at(1, 0), 3), (13, at(1, 0), 2)],
+            AfterRestart::MayGoBack,
+            Some(Rule::SerializableMonotone),
+        ),
+        (
+            "a restart may go back",
+            &[(11, at(1, 0), 3), (13, at(1, 1), 2)],
+            AfterRestart::MayGoBack,
+            None,
+        ),
+        (
+            "a restart may not go back",
+            &[(11, at(1, 0), 3), (13, at(1, 1), 2)],
+            AfterRestart::StaysMonotone,
+            Some(Rule::SerializableMonotone),
+        ),
+    ];
+    for (name, reads, after_restart, wanted) in cases {
+        let mut script = Script::new();
+        script.put((1, 2), "a", "1", 2).put((3, 4), "a", "2", 3);
+        for (time, session, revision) in *reads {
+            let request = Request::Range(Range::serializable(KeyRange::single("a")));
+            let value = if *revision == 2 { "1" } else { "2" };
+            let body = found(vec![kv("a", value, 2, *revision, *revision - 1)]);
+            let outcome = Outcome::Ok(Response { revision: *revision, body });
+            script.outcome((*time, *time + 1), *session, request, outcome);
+        }
+        let linearization = script.linearize();
+        let result = serializable::check(&script.history, &linearization, *after_restart);
+        expect(name, result, *wanted);
+    }
+    let mut script = Script::new();
+    script.put((1, 2), "a", "1", 2).put((3, 4), "b", "2", 3);
+    let request = Request::Range(Range::serializable(KeyRange::all()));
+    let body = found(vec![kv("b", "2", 3, 3, 1)]);
+    script.answer((5, 6), request, 3, body);
+    let result = linearizable::check(&script.history, &Witness::new());
+    expect("not a prefix", result.map(|_| ()), Some(Rule::SerializablePrefix));
+}
+
+#[test]
+fn acknowledged_writes_are_there() {
+    let mut script = Script::new();
+    script.put((1, 2), "a", "1", 2).put((3, 4), "b", "2", 3).delete((5, 6), "a", 4);
+    script.put((7, 8), "a", "3", 5).put((9, 10), "b", "4", 6);
+    script.answer(
+        (11, 12),
+        Request::Range(Range::current(KeyRange::all())),
+        6,
+        found(vec![kv("a", "3", 5, 5, 1), kv("b", "4", 3, 6, 2)]),
+    );
+    let linearization = script.linearize();
+    let good = FinalState {
+        revision: 6,
+        kvs: vec![kv("a", "3", 5, 5, 1), kv("b", "4", 3, 6, 2)],
+        changes: linearization
+            .made_from(3)
+            .map(|(revision, made)| (revision, made.events.to_vec()))
+            .collect(),
+    };
+    expect("good", durability::check(&script.history, &good), None);
+    expect("good", durability::check_linearized(&linearization, &good), None);
+    type Harm = fn(&mut FinalState);
+    let cases: &[(&str, Harm)] = &[
+        ("B05: back behind an acknowledgement", |state| state.revision = 5),
+        ("a key is gone", |state| state.kvs.truncate(1)),
+        ("an old version stands", |state| state.kvs[1] = kv("b", "2", 3, 3, 1)),
+        ("another value stands", |state| state.kvs[1] = kv("b", "9", 3, 6, 2)),
+        ("B06: what was deleted stands again", |state| state.kvs[0] = kv("a", "1", 2, 2, 1)),
+        ("the log holds something else", |state| {
+            let other = state.changes[&5].clone();
+            state.changes.insert(6, other);
+        }),
+        ("the log lost a deletion", |state| state.changes.get_mut(&4).expect("there").clear()),
+    ];
+    for (name, harm) in cases {
+        let mut state = good.clone();
+        harm(&mut state);
+        expect(name, durability::check(&script.history, &state), Some(Rule::Durable));
+    }
+    let mut state = good.clone();
+    state.kvs[0] = kv("a", "3", 4, 5, 1);
+    let result = durability::check_linearized(&linearization, &state);
+    expect("a wrong creation", result, Some(Rule::Durable));
+    let result = durability::check_linearized(&linearization, &FinalState { revision: 7, ..good });
+    expect("unread", result, Some(Rule::Undecided));
+    assert!(matches!(
+        script.history.operations()[0].response().expect("ok").body,
+        Body::Put { .. }
+    ));
+}

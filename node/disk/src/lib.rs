@@ -18,10 +18,16 @@
 //!
 //! It never knows what is written.
 
+mod lock;
+mod real;
+
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use lock::{DirectoryLock, LockError};
+pub use real::{Measured, Observer, RealDisk, RealFiles, Timing, Waker};
 
 /// A file's path below the handle's root folder, with `/` between its parts.
 pub type Path = Arc<str>;

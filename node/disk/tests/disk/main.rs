@@ -1,0 +1,145 @@
+//! The real disk, on a temporary folder.
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its report")]
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use quorate_disk::{
+    Completion, DirectoryLock, Disk, LockError, Measured, Operation, RealDisk, Ticket, Timing,
+};
+
+/// A folder that is gone after the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("quorate-disk-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn write(path: &str, offset: u64, data: &[&'static str]) -> Operation {
+    let data = data.iter().map(|piece| Bytes::from_static(piece.as_bytes())).collect();
+    Operation::Write { path: path.into(), offset, data }
+}
+
+fn wait(disk: &mut RealDisk, count: usize) -> Vec<Completion> {
+    let mut completions = Vec::new();
+    for _ in 0..10_000 {
+        disk.poll(&mut completions);
+        if completions.len() >= count {
+            return completions;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("only {} of {count} completions", completions.len());
+}
+
+fn story() -> Vec<Operation> {
+    vec![
+        Operation::CreateDirectory { path: "x/y".into() },
+        Operation::Create { path: "x/a".into(), size: 300_000 },
+        write("x/a", 10, &["one", "two"]),
+        write("x/a", 16, &["three"]),
+        Operation::Sync { path: "x/a".into() },
+        write("x/a", 300_000, &["end"]),
+        Operation::Sync { path: "x/a".into() },
+        Operation::SyncDirectory { path: "x".into() },
+        Operation::Rename { from: "x/a".into(), to: "x/b".into() },
+        Operation::Create { path: "x/a".into(), size: 4 },
+        Operation::Remove { path: "x/none".into() },
+        Operation::SyncDirectory { path: "".into() },
+        Operation::Truncate { path: "x/a".into(), size: 2 },
+    ]
+}
+
+fn tell(disk: &mut RealDisk) {
+    let operations = story();
+    let count = operations.len();
+    for (ticket, operation) in operations.into_iter().enumerate() {
+        disk.submit(Ticket(ticket as u64), operation);
+    }
+    for (at, completion) in wait(disk, count).into_iter().enumerate() {
+        assert_eq!(completion.ticket, Ticket(at as u64), "completions keep the order");
+        completion.result.unwrap();
+    }
+    let files = disk.files();
+    assert_eq!(files.list("x").unwrap(), ["a", "b"]);
+    assert_eq!(&files.read("x/b", 9, 13).unwrap()[..], b"\0onetwothree\0");
+    assert_eq!(&files.read("x/b", 300_000, 3).unwrap()[..], b"end");
+    assert_eq!(files.length("x/a").unwrap(), 2);
+    assert_eq!(files.read("x/a", 0, 3).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(files.length("x/c").unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert!(files.list("none").unwrap().is_empty());
+}
+
+#[test]
+fn inline_does_everything_at_once() {
+    let folder = Folder::new("inline");
+    let measured: Arc<Mutex<Vec<Measured>>> = Arc::default();
+    let sink = measured.clone();
+    let observer = Arc::new(move |one| sink.lock().unwrap().push(one));
+    let mut disk = RealDisk::inline(&folder.0, observer).unwrap();
+    tell(&mut disk);
+    let measured = measured.lock().unwrap();
+    let bytes: u64 =
+        measured.iter().filter(|one| one.timing == Timing::Write).map(|one| one.bytes).sum();
+    assert_eq!(bytes, 14);
+    assert_eq!(measured.iter().filter(|one| one.timing == Timing::Sync).count(), 4);
+    let mode = |path: &str| std::fs::metadata(folder.0.join(path)).unwrap().permissions().mode();
+    assert_eq!(mode("x") & 0o777, 0o700);
+    assert_eq!(mode("x/a") & 0o777, 0o600);
+}
+
+#[test]
+fn the_thread_does_the_same_and_wakes() {
+    let folder = Folder::new("threaded");
+    let woken = Arc::new(AtomicU64::new(0));
+    let count = woken.clone();
+    let waker = Box::new(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    let mut disk = RealDisk::threaded(&folder.0, "log", Arc::new(|_| {}), waker).unwrap();
+    tell(&mut disk);
+    assert!(woken.load(Ordering::SeqCst) > 0);
+    disk.submit(Ticket(1), write("x/none", 0, &["x"]));
+    assert_eq!(wait(&mut disk, 1)[0].result.as_ref().unwrap_err().kind(), io::ErrorKind::NotFound);
+    disk.submit(Ticket(2), Operation::Create { path: "x/last".into(), size: 5 });
+    drop(disk);
+    assert_eq!(std::fs::metadata(folder.0.join("x/last")).unwrap().len(), 5);
+}
+
+#[test]
+fn many_pieces_are_one_write() {
+    let folder = Folder::new("pieces");
+    let mut disk = RealDisk::inline(&folder.0, Arc::new(|_| {})).unwrap();
+    disk.submit(Ticket(1), Operation::Create { path: "f".into(), size: 0 });
+    let pieces: Vec<Bytes> = (0..5000_u32).map(|at| at.to_le_bytes().to_vec().into()).collect();
+    let expected: Vec<u8> = pieces.iter().flatten().copied().collect();
+    let path = "f".into();
+    disk.submit(Ticket(2), Operation::Write { path, offset: 3, data: pieces });
+    assert!(wait(&mut disk, 2).into_iter().all(|completion| completion.result.is_ok()));
+    assert_eq!(&disk.files().read("f", 3, 20_000).unwrap()[..], expected);
+}
+
+#[test]
+fn a_directory_has_one_user() {
+    let folder = Folder::new("lock");
+    std::fs::create_dir_all(&folder.0).unwrap();
+    let lock = DirectoryLock::acquire(&folder.0).unwrap();
+    assert!(matches!(DirectoryLock::acquire(&folder.0), Err(LockError::Held(_))));
+    drop(lock);
+    DirectoryLock::acquire(&folder.0).unwrap();
+    assert!(matches!(DirectoryLock::acquire(&folder.0.join("none")), Err(LockError::Io { .. })));
+}

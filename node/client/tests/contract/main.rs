@@ -1,0 +1,4 @@
+//! What the client promises without a member to talk to.
+
+mod calls;
+mod generated;

@@ -137,7 +137,10 @@ impl Context<'_> {
     fn range(&mut self, request: &RangeRequest) -> Result<Reply, ReadError> {
         match self.answer {
             Answer::Wanted => self.store.mvcc.range(request).map(Reply::Range),
-            Answer::Unwanted => Ok(Reply::Empty),
+            Answer::Unwanted => {
+                self.store.mvcc.revision_for(request.revision)?;
+                Ok(Reply::Empty)
+            }
         }
     }
 }

@@ -237,7 +237,8 @@ impl RangeCursor {
     /// etcd's error for the revision, or damage.
     pub fn step(&mut self, mvcc: &Mvcc) -> Result<Option<RangeOutcome>, ReadError> {
         let request = &self.request;
-        if request.count_only || !is_default_order(request) || has_revision_filters(request) {
+        let sorted = !is_default_order(request) || request.sort_target != SortTarget::Key as i32;
+        if request.count_only || sorted || has_revision_filters(request) {
             return mvcc.range(request).map(Some);
         }
         let overtaken = |begun: &mut Begun| begun.revision < mvcc.compact_revision();

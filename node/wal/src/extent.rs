@@ -1,5 +1,6 @@
 //! Which indexes the log has, and their terms, without the entries.
 
+use crate::record::MarkKind;
 use crate::{Entry, Mark};
 
 /// First and last index, and where the term changes in between.
@@ -58,20 +59,20 @@ impl Extent {
                 && self.base.is_none_or(|(index, _)| first > index))
     }
 
-    /// Start after the mark. True if entries after it stay, false if it replaces the log.
-    pub(crate) fn mark(&mut self, mark: &Mark) -> bool {
-        let stays = self.term(mark.index) == Some(mark.term);
-        if stays {
+    /// What the mark means for the entries that are there.
+    pub(crate) fn kind_of(&self, mark: &Mark) -> MarkKind {
+        if self.term(mark.index) == Some(mark.term) { MarkKind::Keeps } else { MarkKind::Replaces }
+    }
+
+    /// Start after the mark.
+    pub(crate) fn mark(&mut self, mark: &Mark, kind: MarkKind) {
+        if kind == MarkKind::Keeps && self.last > mark.index {
             let keep = self.runs.iter().rposition(|(start, _)| *start <= mark.index + 1);
             self.runs.drain(..keep.unwrap_or(0));
-            if self.last == mark.index {
-                self.runs.clear();
-            }
         } else {
             self.runs.clear();
             self.last = mark.index;
         }
         self.base = Some((mark.index, mark.term));
-        stays
     }
 }

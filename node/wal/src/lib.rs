@@ -32,8 +32,6 @@ mod recovery;
 pub mod repair;
 mod retention;
 mod segment;
-#[cfg(test)]
-mod tests;
 mod writer;
 
 use std::io;

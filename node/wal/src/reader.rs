@@ -6,8 +6,8 @@ use bytes::Bytes;
 use quorate_disk::Files;
 
 use crate::record::{
-    FRAME_BYTES, Frame, FrameKind, HeaderCopy, RECORD_HEADER_BYTES, RecordHeader, RecordKind,
-    SECTOR, SEGMENT_HEADER_BYTES, Salt, SegmentHeader, padded_body,
+    FRAME_BYTES, Frame, FrameKind, HeaderCopy, MarkKind, RECORD_HEADER_BYTES, RecordHeader,
+    RecordKind, SECTOR, SEGMENT_HEADER_BYTES, Salt, SegmentHeader, padded_body,
 };
 use crate::{Entry, Mark};
 
@@ -108,7 +108,8 @@ impl Image {
         let mut contents = Contents::default();
         let length = usize::try_from(frame.length).unwrap_or(usize::MAX);
         let Some(bytes) = self.from(offset).get(..length) else { return contents };
-        let expected = u64::from(frame.marks) + u64::from(frame.entries);
+        let has_mark = frame.mark != MarkKind::None;
+        let expected = u64::from(has_mark) + u64::from(frame.entries);
         let mut content = 0;
         let mut at = FRAME_BYTES;
         for _ in 0..expected {
@@ -122,8 +123,8 @@ impl Image {
             contents.add(salt, &header, body);
             at += RECORD_HEADER_BYTES + padded_body(body.len());
         }
-        let counts = contents.entries.len() == frame.entries as usize
-            && contents.mark.is_some() == (frame.marks == 1);
+        let counts =
+            contents.entries.len() == frame.entries as usize && contents.mark.is_some() == has_mark;
         contents.is_whole = counts && content == frame.content && frame.kind == FrameKind::Batch;
         contents
     }

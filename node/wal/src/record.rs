@@ -12,7 +12,7 @@
 //!             term vote commit last_index                                     (8 bytes each)
 //!
 //!   frame     magic:4 checksum:4 number:8 synced:8 previous:4 content:4 length:8
-//!   (128 B)   term:8 vote:8 commit:8 first_index:8 last_index:8 entries:4 marks:4
+//!   (128 B)   term:8 vote:8 commit:8 first_index:8 last_index:8 entries:4 mark:4
 //!             first_segment:8 repair_until:8 zero:24
 //!
 //!   batch     frame │ [mark record] │ entry record … │ zeroes up to the sector's end
@@ -182,6 +182,28 @@ pub(crate) enum FrameKind {
     Seal,
 }
 
+/// Whether a batch has a mark, and what becomes of the entries before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum MarkKind {
+    #[default]
+    None = 0,
+    /// It takes the place of the whole log.
+    Replaces = 1,
+    /// Entries above its index stay.
+    Keeps = 2,
+}
+
+impl MarkKind {
+    fn decode(value: u32) -> Option<Self> {
+        match value {
+            0 => Some(Self::None),
+            1 => Some(Self::Replaces),
+            2 => Some(Self::Keeps),
+            _ => None,
+        }
+    }
+}
+
 /// The head of a batch, or a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -199,8 +221,7 @@ pub(crate) struct Frame {
     /// The log's last index after the batch.
     pub(crate) last_index: u64,
     pub(crate) entries: u32,
-    /// 0 or 1.
-    pub(crate) marks: u32,
+    pub(crate) mark: MarkKind,
     pub(crate) first_segment: u64,
     pub(crate) repair_until: u64,
     /// Its own checksum: what the next batch has as `previous`.
@@ -226,7 +247,7 @@ impl Frame {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out.extend_from_slice(&self.entries.to_le_bytes());
-        out.extend_from_slice(&self.marks.to_le_bytes());
+        out.extend_from_slice(&(self.mark as u32).to_le_bytes());
         out.extend_from_slice(&self.first_segment.to_le_bytes());
         out.extend_from_slice(&self.repair_until.to_le_bytes());
         out.resize(start + FRAME_BYTES, 0);
@@ -256,7 +277,7 @@ impl Frame {
             first_index: fields.u64(),
             last_index: fields.u64(),
             entries: fields.u32(),
-            marks: fields.u32(),
+            mark: MarkKind::decode(fields.u32())?,
             first_segment: fields.u64(),
             repair_until: fields.u64(),
             checksum,

@@ -47,8 +47,8 @@ use quorate_disk::{Files, Path};
 use crate::extent::Extent;
 use crate::reader::{Contents, Image};
 use crate::record::{
-    Frame, FrameKind, HeaderCopy, RECORD_HEADER_BYTES, RecordHeader, SECTOR, SEGMENT_HEADER_BYTES,
-    Salt, SegmentHeader,
+    Frame, FrameKind, HeaderCopy, MarkKind, RECORD_HEADER_BYTES, RecordHeader, SECTOR,
+    SEGMENT_HEADER_BYTES, Salt, SegmentHeader,
 };
 use crate::repair::Ending;
 use crate::retention::Pool;
@@ -481,7 +481,8 @@ impl Scan {
             stop.is_hole = limit.is_some();
             let salt = Salt::new(&header.identity, header.sequence);
             let end = offset + image.frame(salt, offset).map_or(SECTOR, |frame| frame.length);
-            if limit != Some(offset) {
+            let next = folder.live.get(at + 1).map(|next| next.state);
+            if limit != Some(offset) && (limit.is_some() || next != Some(State::Missing)) {
                 stop.unreadable = image.is_unreadable(offset, end);
                 return Ok(stop);
             }
@@ -550,7 +551,9 @@ impl Scan {
             return false;
         }
         let mut extent = self.extent.clone();
-        let stays = mark.as_ref().is_none_or(|mark| extent.mark(mark));
+        if let Some(mark) = &mark {
+            extent.mark(mark, frame.mark);
+        }
         // The first entries after segments that were given back need not join the mark.
         if first.is_some_and(|first| extent.has_entries() && !extent.fits(first)) {
             return false;
@@ -558,7 +561,7 @@ impl Scan {
         extent.append(&entries);
         self.extent = extent;
         if let Some(mark) = mark {
-            if stays {
+            if frame.mark == MarkKind::Keeps {
                 self.entries.retain(|entry| entry.index > mark.index);
             } else {
                 self.entries.clear();

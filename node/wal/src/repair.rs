@@ -89,9 +89,13 @@ impl Log {
         for path in plan.unsynced {
             self.submit_needed(disk, "sync", Operation::Sync { path });
         }
-        let gone = plan.behind.iter().map(|at| segment_path(*at));
-        for path in gone.chain(plan.useless) {
+        // The highest first: a lower one that is gone alone would look as if it were missing.
+        let mut gone: Vec<_> = plan.behind.iter().map(|at| segment_path(*at)).collect();
+        gone.extend(plan.useless);
+        gone.sort_by(|one, other| other.cmp(one));
+        for path in gone {
             self.submit_needed(disk, "clear", Operation::Remove { path });
+            self.submit_needed(disk, "sync", Operation::SyncDirectory { path: "".into() });
         }
         self.submit_needed(disk, "sync", Operation::SyncDirectory { path: "".into() });
         // What an earlier repair has left goes aside only when that repair's header is durable.

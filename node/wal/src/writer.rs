@@ -17,7 +17,7 @@ use quorate_disk::{Completion, Disk, Operation, Path, Ticket};
 
 use crate::extent::Extent;
 use crate::record::{
-    FRAME_BYTES, Frame, FrameKind, RECORD_HEADER_BYTES, RecordHeader, RecordKind, SECTOR,
+    FRAME_BYTES, Frame, FrameKind, MarkKind, RECORD_HEADER_BYTES, RecordHeader, RecordKind, SECTOR,
     SEGMENT_HEADER_BYTES, Salt, SegmentHeader, padded_body,
 };
 use crate::recovery::Plan;
@@ -57,6 +57,7 @@ pub(crate) struct Current {
 struct InFlight {
     number: u64,
     batch: Batch,
+    mark: MarkKind,
     /// Which writing of it counts.
     attempt: u64,
     before: Before,
@@ -151,7 +152,7 @@ impl Log {
         // The file gets its name when this batch is synced, so its header may vouch for it.
         let header = log.header(1, 1);
         let batch = Batch::default();
-        let (mut pieces, frame) = log.encode(1, &batch, SEGMENT_HEADER_BYTES);
+        let (mut pieces, frame) = log.encode(1, &batch, MarkKind::None, SEGMENT_HEADER_BYTES);
         pieces.insert(0, header.encode());
         let offset = SEGMENT_HEADER_BYTES + frame.length;
         log.submit_needed(
@@ -169,6 +170,7 @@ impl Log {
         log.in_flight.push_back(InFlight {
             number: 1,
             batch,
+            mark: MarkKind::None,
             attempt: log.attempt,
             before: Before {
                 chain: 0,
@@ -230,8 +232,10 @@ impl Log {
     ) -> BatchId {
         assert!(self.plan.is_none(), "the log was opened and not resumed");
         assert!(!self.failed, "the log has failed");
+        let mut kind = MarkKind::None;
         if let Some(mark) = &batch.mark {
-            self.extent.mark(mark);
+            kind = self.extent.kind_of(mark);
+            self.extent.mark(mark, kind);
         }
         if let Some(first) = batch.entries.first() {
             assert!(self.extent.fits(first.index), "entries leave a gap");
@@ -249,18 +253,19 @@ impl Log {
         self.in_flight.push_back(InFlight {
             number: self.number,
             batch: batch.clone(),
+            mark: kind,
             attempt: self.attempt,
             before,
             first_segment: self.first_segment,
             then,
         });
-        self.write(disk, self.number, batch);
+        self.write(disk, self.number, batch, kind);
         self.maintain(disk);
         BatchId(self.number)
     }
 
     /// Write a batch to where the log ends, or to the next segment.
-    fn write(&mut self, disk: &mut dyn Disk, number: u64, batch: Batch) {
+    fn write(&mut self, disk: &mut dyn Disk, number: u64, batch: Batch, mut kind: MarkKind) {
         if let Some(hard_state) = batch.hard_state {
             self.hard_state = hard_state;
         }
@@ -278,6 +283,7 @@ impl Log {
         // Each segment repeats the mark, so that those before it can go.
         let batch = match (&header, &self.mark) {
             (Some(_), Some(mark)) if batch.mark.is_none() => {
+                kind = MarkKind::Keeps;
                 Batch { mark: Some(mark.clone()), ..batch }
             }
             _ => batch,
@@ -286,7 +292,7 @@ impl Log {
         if header.is_some() {
             offset = SEGMENT_HEADER_BYTES;
         }
-        let (mut pieces, frame) = self.encode(number, &batch, offset);
+        let (mut pieces, frame) = self.encode(number, &batch, kind, offset);
         let mut from = offset;
         if let Some(header) = header {
             pieces.insert(0, header.encode());
@@ -363,7 +369,7 @@ impl Log {
             first_index: batch.entries.first().map_or(0, |entry| entry.index),
             last_index: self.extent.last_index(),
             entries: u32::try_from(batch.entries.len()).expect("a batch has fewer entries"),
-            marks: u32::from(batch.mark.is_some()),
+            mark: MarkKind::None,
             first_segment: self.first_segment,
             repair_until: self.repair_until,
             checksum: 0,
@@ -371,7 +377,13 @@ impl Log {
     }
 
     /// The pieces of a batch at an offset of the current segment. Bodies are not copied.
-    fn encode(&self, number: u64, batch: &Batch, offset: u64) -> (Vec<Bytes>, Frame) {
+    fn encode(
+        &self,
+        number: u64,
+        batch: &Batch,
+        kind: MarkKind,
+        offset: u64,
+    ) -> (Vec<Bytes>, Frame) {
         let salt = self.current.salt;
         let records = batch
             .mark
@@ -401,6 +413,7 @@ impl Log {
         let length = position.next_multiple_of(SECTOR as usize);
         heads.resize(heads.len() + length - position, 0);
         let mut frame = self.frame(FrameKind::Batch, number, batch);
+        frame.mark = kind;
         frame.content = content;
         frame.length = length as u64;
         let mut head = Vec::with_capacity(FRAME_BYTES);
@@ -533,10 +546,10 @@ impl Log {
         let mut again = Vec::new();
         for batch in self.in_flight.iter_mut().filter(|batch| batch.number >= number) {
             batch.attempt = attempt;
-            again.push((batch.number, batch.batch.clone()));
+            again.push((batch.number, batch.batch.clone(), batch.mark));
         }
-        for (number, batch) in again {
-            self.write(disk, number, batch);
+        for (number, batch, kind) in again {
+            self.write(disk, number, batch, kind);
         }
         Ok(())
     }

@@ -1,0 +1,168 @@
+//! Loss of power at every operation, with every policy; writes that fail or end late.
+
+use quorate_wal::{Batch, Failure, HardState, Mark, OpenError, Outcome};
+use sim_disk::{CrashPolicy, FaultKind, FaultyDisk};
+
+use crate::support::{Rig, SMALL, entries, held, is_same, open, resume};
+
+/// Batches as an owner would append them, with releases in between.
+fn script(rig: &mut Rig, at: u64) {
+    match at {
+        0 => _ = rig.append(entries(1..=3, 1, 200)),
+        1 => _ = rig.append(entries(4..=4, 1, 700)),
+        2 => _ = rig.append(entries(3..=6, 2, 300)),
+        3 => {
+            let mark = Mark { index: 4, term: 2, conf_state: vec![9; 40].into() };
+            _ = rig.append(Batch { mark: Some(mark), ..Batch::default() });
+        }
+        4 => _ = rig.append(entries(7..=9, 2, 600)),
+        5 => {
+            if rig.acknowledged().is_some_and(|model| model.mark.is_some()) {
+                rig.log.release(4);
+            }
+            _ = rig.append(entries(10..=10, 3, 30));
+        }
+        6 => _ = rig.append(entries(11..=12, 3, 900)),
+        7 => {
+            let hard_state = Some(HardState { term: 4, vote: 1, commit: 9 });
+            _ = rig.append(Batch { hard_state, ..Batch::default() });
+        }
+        _ => _ = rig.append(entries(11..=11, 4, 3000)),
+    }
+}
+const SCRIPT: u64 = 9;
+
+fn check_crash(rig: &Rig, policy: CrashPolicy, seed: u64) {
+    let image = rig.disk.crash_image(policy, seed);
+    let disk = FaultyDisk::from_image(&image, seed);
+    let place = format!("{policy:?} seed {seed}");
+    let (log, recovered) = match open(&disk, SMALL) {
+        Ok(opened) => opened,
+        Err(OpenError::Empty) => {
+            assert_eq!(rig.durable, None, "{place}: an existing log is not empty");
+            return;
+        }
+        Err(error) => panic!("{place}: {error}"),
+    };
+    assert!(
+        matches!(recovered.outcome, Outcome::Clean | Outcome::TornTail { .. }),
+        "{place}: a crash damages nothing: {:?}",
+        recovered.outcome
+    );
+    let same = |model: &&crate::support::Model| is_same(&recovered, model);
+    assert!(
+        rig.allowed().iter().any(same),
+        "{place}: {:?}\nallowed {:?}\nrecovered {:?}",
+        recovered.outcome,
+        rig.allowed(),
+        held(&recovered)
+    );
+    let acknowledged = rig.acknowledged().map(|model| model.hard_state).unwrap_or_default();
+    assert!(recovered.hard_state.term >= acknowledged.term, "{place}");
+    if recovered.hard_state.term == acknowledged.term && acknowledged.vote > 0 {
+        assert_eq!(recovered.hard_state.vote, acknowledged.vote, "{place}");
+    }
+    // It goes on, and what it goes on with survives the next loss of power.
+    let mut next = resume(&disk, log, &recovered);
+    next.append(entries(next.model().last_index() + 1..=next.model().last_index() + 1, 9, 10));
+    next.settle();
+    next.disk.crash(CrashPolicy::LoseUnsynced);
+    let (_, again) = open(&next.disk, SMALL).unwrap();
+    assert_eq!(again.outcome, Outcome::Clean, "{place}");
+    assert_eq!(held(&again), *next.model(), "{place}");
+}
+
+#[test]
+fn at_every_operation_with_every_policy() {
+    let mut states = 0;
+    // Some batches wait for the one before, some go with it.
+    for pace in 1..=3 {
+        let mut rig = Rig::create(pace, SMALL);
+        let mut at = 0;
+        loop {
+            for policy in CrashPolicy::EACH {
+                let seeds = if policy == CrashPolicy::Torn { 6 } else { 2 };
+                for seed in 0..seeds {
+                    check_crash(&rig, policy, seed * 1000 + states);
+                    states += 1;
+                }
+            }
+            let is_due = pace > 1 || rig.log.is_quiet();
+            if at < SCRIPT && is_due && states % pace == 0 {
+                script(&mut rig, at);
+                at += 1;
+            }
+            if !rig.step().unwrap() && at == SCRIPT {
+                break;
+            }
+        }
+        assert_eq!(rig.durable, rig.history.last().map(|(id, _)| *id));
+    }
+    assert!(states > 1000, "{states}");
+}
+
+#[test]
+fn a_killed_process_may_find_what_was_never_synced() {
+    let mut rig = Rig::create(1, SMALL);
+    rig.settle();
+    rig.append(entries(1..=1, 1, 100));
+    // The write, not the sync.
+    assert!(rig.step().unwrap());
+    let disk = rig.disk.clone();
+    let (log, recovered) = open(&disk, SMALL).unwrap();
+    assert_eq!(recovered.entries.len(), 1);
+    let next = resume(&disk, log, &recovered);
+    next.disk.crash(CrashPolicy::LoseUnsynced);
+    let (_, again) = open(&next.disk, SMALL).unwrap();
+    assert_eq!(again.entries, recovered.entries, "resuming has made it durable");
+}
+
+#[test]
+fn a_failed_write_or_sync_is_final() {
+    let mut failures = 0;
+    for kind in [FaultKind::WriteError, FaultKind::SyncError] {
+        for nth in 1..4 {
+            let mut rig = Rig::create(nth, SMALL);
+            rig.settle();
+            rig.disk.inject(kind, "log/0000000000000001.log", nth);
+            let mut failure = None;
+            for at in 0..3 {
+                script(&mut rig, at);
+                while failure.is_none() {
+                    match rig.step() {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(error) => failure = Some(error),
+                    }
+                }
+                if failure.is_some() {
+                    break;
+                }
+            }
+            let Some(Failure::Fatal { source, .. }) = failure else { continue };
+            failures += 1;
+            assert_eq!(source.raw_os_error(), Some(5));
+            for policy in CrashPolicy::EACH {
+                check_crash(&rig, policy, nth);
+            }
+        }
+    }
+    assert!(failures >= 4, "{failures}");
+}
+
+#[test]
+fn late_completions_change_nothing() {
+    let mut rig = Rig::create(1, SMALL);
+    rig.settle();
+    for at in 0..SCRIPT {
+        script(&mut rig, at);
+    }
+    assert_eq!(rig.durable, Some(rig.history[0].0));
+    for policy in CrashPolicy::EACH {
+        for seed in 0..40 {
+            check_crash(&rig, policy, seed);
+        }
+    }
+    rig.settle();
+    check_crash(&rig, CrashPolicy::LoseUnsynced, 1);
+}

@@ -105,8 +105,8 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// Takes in a message from another member, or a response of storage. The caller makes sure
-    /// that no message from the network claims to come from
-    /// [a storage thread](NodeId::is_local_thread).
+    /// that no message from the network claims to come from this member or from
+    /// [a storage thread](NodeId::is_local_thread): these tell what is durable.
     pub fn step(&mut self, message: Message) -> Result<(), StepError> {
         if !message.from.is_local_thread() {
             if message.kind.is_local() {
@@ -117,6 +117,13 @@ impl<S: Storage> RawNode<S> {
             }
         }
         check_well_formed(&message)?;
+        if message.from == self.raft.id() && !is_from_itself(&message) {
+            return Err(StepError::Malformed {
+                kind: message.kind,
+                from: message.from,
+                reason: "not something that a member tells itself",
+            });
+        }
         self.raft.step(message)
     }
 
@@ -362,6 +369,17 @@ impl<S: Storage> RawNode<S> {
     /// The state machine, to look at.
     pub fn raft(&self) -> &Raft<S> {
         &self.raft
+    }
+}
+
+/// Whether a member sends itself such messages: its own vote and acknowledgement, which wait for
+/// storage, and what it passes on to whoever leads.
+fn is_from_itself(message: &Message) -> bool {
+    use MessageKind::*;
+    match message.kind {
+        MsgAppResp | MsgVoteResp | MsgPreVoteResp => !message.reject,
+        MsgProp | MsgReadIndex | MsgTransferLeader | MsgForgetLeader => true,
+        _ => false,
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_raft::{
     ConfChangeKind, ConfChangeSingle, ConfChangeTransition, ConfChangeV2, ConfState, Config, Index,
-    NodeId, Role, Snapshot, Storage, Term,
+    NodeId, ProgressState, Role, Snapshot, SnapshotStatus, Storage, Term,
 };
 
 use crate::environment::{Environment, Volume, config_stub, is_local};
@@ -239,6 +239,7 @@ impl Walk {
                 self.environment.member(id).raw.tick();
             }
             self.environment.messages.retain(is_local);
+            self.report_lost_snapshots();
             for _ in 0..30 {
                 for id in 1..=5 {
                     self.handle_ready(id);
@@ -268,7 +269,22 @@ impl Walk {
                 let _ = self.environment.member(id).raw.propose("healed");
             }
         }
+        for member in &self.environment.members {
+            eprintln!("{:?}", member.raw.status());
+        }
         panic!("no progress after the faults ended");
+    }
+
+    /// Nothing is on its way, so snapshots that are waited for are lost: their senders have to
+    /// say so.
+    fn report_lost_snapshots(&mut self) {
+        for member in &mut self.environment.members {
+            for (id, progress) in member.raw.status().progress {
+                if progress.state == ProgressState::Snapshot {
+                    member.raw.report_snapshot(id, SnapshotStatus::Failure);
+                }
+            }
+        }
     }
 
     fn leader(&self) -> Option<u64> {

@@ -10,7 +10,7 @@
 //! | [`raft`] | one leader a term, one log, nothing committed is lost, nothing durable goes back |
 //! | [`state_hash`] | equal applied index, equal state |
 //! | [`bounded`] | queues and memory stay under their limits |
-//! | [`linearizable`] | the clients' history is that of one etcd; gives the [`linearizable::Linearization`] |
+//! | [`linearizable`] | the clients' history is that of one etcd; gives its order |
 //! | [`serializable`] | stale reads are a prefix of it, and do not go back on one member |
 //! | [`watch`] | every watcher sees every event once, in order, whole |
 //! | [`lease`] | never gone before their time, always after it |
@@ -25,8 +25,51 @@ pub mod serializable;
 pub mod state_hash;
 pub mod watch;
 
-use crate::history::Time;
+use crate::history::{History, Time};
 use std::fmt;
+
+/// What a run tells about itself, besides what its clients saw.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    /// How it ended for open watchers.
+    pub ending: watch::Ending,
+    /// What its leases may rely on.
+    pub terms: lease::Terms,
+    /// What its members may do when they start again.
+    pub after_restart: serializable::AfterRestart,
+    /// The cluster when all was healed, if it was. Its changes are the witness.
+    pub last: Option<durability::FinalState>,
+}
+
+/// Judges what the clients of a run saw: every check of this module over histories, in order.
+///
+/// # Errors
+/// The first promise broken.
+pub fn clients(
+    history: &History,
+    circumstances: &Circumstances,
+) -> Result<linearizable::Linearization, Violation> {
+    let Circumstances { ending, terms, after_restart, last } = circumstances;
+    let none = linearizable::Witness::new();
+    let witness = last.as_ref().map_or(&none, |last| &last.changes);
+    let watched_to = match ending {
+        watch::Ending::Abrupt => 0,
+        watch::Ending::Healed { revision, .. } => *revision,
+    };
+    // What is lost altogether is named best by the check that trusts no order.
+    if let Some(last) = last {
+        durability::check(history, last)?;
+    }
+    let linearization = linearizable::check_watched(history, witness, watched_to)?;
+    serializable::check(history, &linearization, *after_restart)?;
+    watch::check(history, &linearization, *ending)?;
+    lease::check(history, &linearization, terms)?;
+    if let Some(last) = last {
+        durability::check_linearized(&linearization, last)?;
+    }
+    linearization.undoubted()?;
+    Ok(linearization)
+}
 
 /// The promises, each by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

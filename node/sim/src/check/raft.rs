@@ -161,6 +161,14 @@ impl Raft {
         Err(Violation::at(Rule::SingleVote, time, text))
     }
 
+    /// A member's disk lost or damaged part of its log: it may start again with less. What it
+    /// voted stands, and what was committed must be with the others.
+    pub fn damage(&mut self, member: MemberId) {
+        if let Some(mirror) = self.members.get_mut(&member) {
+            mirror.durable.last_index = 0;
+        }
+    }
+
     /// A member left the cluster for good; its id does not come back.
     pub fn forget(&mut self, member: MemberId) {
         self.members.remove(&member);

@@ -263,3 +263,16 @@ fn a_vote_that_was_sent_stands() {
     expect("next term", send(1, 3, 2), None);
     expect("another", send(1, 2, 2), Some(Rule::SingleVote));
 }
+
+#[test]
+fn a_damaged_log_may_be_shorter_but_not_lead() {
+    let mut check = Raft::new();
+    let whole = step(1, &[1, 1]).commit(2);
+    check.observe(Time(1), &whole.view()).expect("as Raft does");
+    check.damage(MemberId(1));
+    let damaged = step(1, &[1]).commit(1).restart();
+    expect("shorter", check.observe(Time(2), &damaged.view()), None);
+    let leads = step(1, &[1]).restart().quiet().commit(1).lead(2);
+    let result = check.observe(Time(3), &leads.view());
+    expect("leads", result, Some(Rule::LeaderCompleteness));
+}

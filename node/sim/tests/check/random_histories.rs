@@ -1,6 +1,6 @@
 //! Histories of a correct etcd pass; the same histories with one lie in them do not.
 
-use crate::generate::{Profile, Run, generate, judge};
+use crate::generate::{Log, Profile, Run, generate, judge};
 use sim::check::linearizable::{self, Witness};
 use sim::history::{Body, Event, EventKind, Outcome, Request, WatchMessage};
 use sim::random::Random;
@@ -10,8 +10,10 @@ use std::time::Instant;
 fn correct_histories_pass() {
     for seed in 0..150 {
         let run = generate(seed, Profile::SMALL);
-        if let Err(violation) = judge(&run) {
-            panic!("seed {seed}: {violation}");
+        for log in [Log::Shown, Log::Hidden] {
+            if let Err(violation) = judge(&run, log) {
+                panic!("seed {seed}, log {log:?}: {violation}");
+            }
         }
     }
 }
@@ -21,8 +23,10 @@ fn without_watchers_too() {
     let profile = Profile { watchers: 0, unknown: 4, ..Profile::SMALL };
     for seed in 0..60 {
         let run = generate(seed, profile);
-        if let Err(violation) = judge(&run) {
-            panic!("seed {seed}: {violation}");
+        for log in [Log::Shown, Log::Hidden] {
+            if let Err(violation) = judge(&run, log) {
+                panic!("seed {seed}, log {log:?}: {violation}");
+            }
         }
     }
 }
@@ -34,7 +38,7 @@ fn ten_thousand_operations_take_less_than_a_second() {
         Profile { operations: 10_000, clients: 8, keys: 50, watchers: 10, ..Profile::SMALL };
     let run = generate(1, profile);
     let began = Instant::now();
-    judge(&run).expect("a correct history");
+    judge(&run, Log::Hidden).expect("a correct history");
     let bare = linearizable::check(&run.history, &run.last.changes).expect("with a witness too");
     assert!(bare.revision() > 3000, "{}", bare.revision());
     let took = began.elapsed();
@@ -250,7 +254,8 @@ fn one_lie_is_found() {
                 continue;
             }
             told += 1;
-            if judge(&run).is_ok() {
+            let log = if seed % 2 == 0 { Log::Shown } else { Log::Hidden };
+            if judge(&run, log).is_ok() {
                 missed.push(1000 + seed);
             }
         }

@@ -176,6 +176,10 @@ impl Life {
 
     /// The latest end of the lease that its renewals and the leaders up to `time` explain.
     pub(super) fn latest_end(&self, time: Time, terms: &Terms) -> Time {
+        if self.ttl.is_none() {
+            // Nobody knows what was granted: the server may have raised what was wanted.
+            return Time::NEVER;
+        }
         let ttl = self.ttl_time();
         let asked = self.renewals.iter().filter(|renewal| renewal.invoked <= time);
         let renewed = asked

@@ -31,6 +31,7 @@ pub(super) struct Hints {
     values: BTreeSet<(Bytes, Bytes)>,
     coverage: Vec<Coverage>,
     witness: Witness,
+    bind_writers: bool,
 }
 
 impl Hints {
@@ -44,17 +45,25 @@ impl Hints {
         hints
     }
 
-    /// What answers, watchers and the witness show.
-    pub(super) fn new(history: &History, witness: &Witness) -> Self {
+    /// What answers, watchers and the witness show. Watchers that are still open have shown
+    /// everything up to `watched_to`.
+    pub(super) fn new(history: &History, witness: &Witness, watched_to: i64) -> Self {
         let mut hints = Self::of_answers(history);
         for stream in history.streams() {
-            hints.add_stream(stream);
+            hints.add_stream(stream, watched_to);
         }
+        hints.bind_writers = true;
         for event in witness.values().flatten() {
             hints.mention_event(event);
         }
         hints.witness.clone_from(witness);
         hints
+    }
+
+    /// Whether acknowledged writes, too, must be what others saw of them. A version may tell
+    /// which unacknowledged writes came before.
+    pub(super) fn bind_writers(&self) -> bool {
+        self.bind_writers
     }
 
     /// Whether a revision may have changed just this.
@@ -131,7 +140,7 @@ impl Hints {
         }
     }
 
-    fn add_stream(&mut self, stream: &WatchStream) {
+    fn add_stream(&mut self, stream: &WatchStream, watched_to: i64) {
         let mut wanted: Vec<&WatchCreate> = Vec::new();
         let mut open: BTreeMap<i64, (usize, i64)> = BTreeMap::new();
         let mut created = 0;
@@ -180,6 +189,11 @@ impl Hints {
                     }
                 }
                 WatchMessage::CancelRequest { .. } | WatchMessage::ProgressRequest => {}
+            }
+        }
+        if stream.closed.is_none() {
+            for place in open.values() {
+                self.cover(Some(place), watched_to);
             }
         }
     }

@@ -84,6 +84,7 @@ pub struct Linearization {
     model: Model,
     made: Vec<Made>,
     compactions: Vec<Compaction>,
+    doubt: Option<Violation>,
 }
 
 impl Linearization {
@@ -112,6 +113,16 @@ impl Linearization {
         (first..=self.revision()).filter_map(|revision| Some((revision, self.made(revision)?)))
     }
 
+    /// What stands against this order: it explains the answers, but not what watchers or the
+    /// witness show as well. The check of watchers should name the reason; if none does, this is
+    /// the violation.
+    ///
+    /// # Errors
+    /// That violation.
+    pub fn undoubted(&self) -> Result<(), Violation> {
+        self.doubt.clone().map_or(Ok(()), Err)
+    }
+
     /// The requests to compact that happened or may have.
     #[must_use]
     pub fn compactions(&self) -> &[Compaction] {
@@ -128,23 +139,41 @@ impl Linearization {
 
 /// Finds one order that explains the history, or says why there is none.
 ///
+/// Give the witness whenever there is one. Without it, of several orders that explain all answers
+/// one is taken, and it may not be the one that happened: then leases and final states can
+/// contradict it in a run that was correct.
+///
 /// # Errors
 /// [`Rule::RealTime`], [`Rule::Linearizable`], [`Rule::SerializablePrefix`], [`Rule::LeaseGone`],
 /// [`Rule::Refusal`]; [`Rule::Undecided`] if the search ends without a result.
 pub fn check(history: &History, witness: &Witness) -> Result<Linearization, Violation> {
+    check_watched(history, witness, 0)
+}
+
+/// As [`check`], where watchers that are still open have shown everything up to `watched_to`.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_watched(
+    history: &History,
+    witness: &Witness,
+    watched_to: i64,
+) -> Result<Linearization, Violation> {
     let bounds = Bounds::new(history, witness);
     bounds.check(history)?;
     let compactions = compactions(history);
-    let guided = search::search(history, &bounds, &Hints::new(history, witness));
+    let guided = search::search(history, &bounds, &Hints::new(history, witness, watched_to));
     // A watcher that lies must not hide that the answers have an order: without what watchers
     // said the order may exist, and then the check of watchers names the lie.
-    let (model, made) = match guided {
-        Ok(found) => found,
-        Err(violation) => {
-            search::search(history, &bounds, &Hints::of_answers(history)).map_err(|_| violation)?
-        }
+    let (model, made, doubt) = match guided {
+        Ok((model, made)) => (model, made, None),
+        Err(doubt) => match search::search(history, &bounds, &Hints::of_answers(history)) {
+            Ok((model, made)) => (model, made, Some(doubt)),
+            Err(violation) if violation.rule != Rule::Undecided => return Err(violation),
+            Err(_) => return Err(doubt),
+        },
     };
-    let linearization = Linearization { model, made, compactions };
+    let linearization = Linearization { model, made, compactions, doubt };
     refusals::check(history, &linearization, &bounds)?;
     Ok(linearization)
 }

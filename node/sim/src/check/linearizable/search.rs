@@ -136,7 +136,12 @@ impl<'a> Search<'a> {
     fn choices(&mut self, state: &State, revision: i64) -> Result<Vec<Choice>, Violation> {
         if let Some(operation) = self.writers.get(&revision) {
             self.tries += 1;
-            return Ok(vec![self.replay(state, operation)?]);
+            let choice = self.replay(state, operation)?;
+            if self.hints.bind_writers() && !self.hints.allow(revision, &choice.events) {
+                let text = "somebody saw another change";
+                return Err(contradiction(Rule::Linearizable, operation, text));
+            }
+            return Ok(vec![choice]);
         }
         let seen_by = self.bounds.seen_by(revision);
         let mut likely = Vec::new();

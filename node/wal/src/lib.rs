@@ -24,6 +24,7 @@
 //! - Segments are given back only after a durable batch says that they are not needed.
 //! - A failed sync is final: [`Failure::Fatal`], nothing is tried again.
 
+mod encoding;
 mod extent;
 pub mod inspect;
 mod reader;

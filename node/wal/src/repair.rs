@@ -76,8 +76,10 @@ impl Log {
         self.repair_until = 0;
         let names = disk.files().list("").unwrap_or_default();
         let damaged = names.into_iter().filter(|name| FileName::parse(name) == FileName::Damaged);
-        let remove = damaged.map(|name| Operation::Remove { path: name.into() }).collect();
-        self.append_then(disk, Batch::default(), remove)
+        let remove = damaged.map(|name| Operation::Remove { path: name.into() });
+        let mut then: Vec<Operation> = remove.collect();
+        then.push(Operation::SyncDirectory { path: "".into() });
+        self.append_then(disk, Batch::default(), then)
     }
 
     fn go_on(&mut self, disk: &mut dyn Disk, boot: u64) -> BatchId {

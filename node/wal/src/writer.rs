@@ -15,11 +15,9 @@ use std::io;
 use bytes::Bytes;
 use quorate_disk::{Completion, Disk, Operation, Path, Ticket};
 
+use crate::encoding::batch_bytes;
 use crate::extent::Extent;
-use crate::record::{
-    FRAME_BYTES, Frame, FrameKind, MarkKind, RECORD_HEADER_BYTES, RecordHeader, RecordKind, SECTOR,
-    SEGMENT_HEADER_BYTES, Salt, SegmentHeader, padded_body,
-};
+use crate::record::{FrameKind, MarkKind, SECTOR, SEGMENT_HEADER_BYTES, Salt};
 use crate::recovery::Plan;
 use crate::retention::Pool;
 use crate::segment::{CREATING, Closed, Options, SEGMENT_BYTES_MIN, segment_path};
@@ -342,99 +340,6 @@ impl Log {
         };
     }
 
-    fn header(&self, first_number: u64, synced: u64) -> SegmentHeader {
-        SegmentHeader {
-            sequence: self.current.sequence,
-            identity: self.identity,
-            first_number,
-            previous_segment: self.current.previous.0,
-            previous_end: self.current.previous.1,
-            synced,
-            first_segment: self.first_segment,
-            repair_until: self.repair_until,
-            hard_state: self.hard_state,
-            last_index: self.extent.last_index(),
-        }
-    }
-
-    fn frame(&self, kind: FrameKind, number: u64, batch: &Batch) -> Frame {
-        Frame {
-            kind,
-            number,
-            synced: self.durable,
-            previous: self.chain,
-            content: 0,
-            length: SECTOR,
-            hard_state: self.hard_state,
-            first_index: batch.entries.first().map_or(0, |entry| entry.index),
-            last_index: self.extent.last_index(),
-            entries: u32::try_from(batch.entries.len()).expect("a batch has fewer entries"),
-            mark: MarkKind::None,
-            first_segment: self.first_segment,
-            repair_until: self.repair_until,
-            checksum: 0,
-        }
-    }
-
-    /// The pieces of a batch at an offset of the current segment. Bodies are not copied.
-    fn encode(
-        &self,
-        number: u64,
-        batch: &Batch,
-        kind: MarkKind,
-        offset: u64,
-    ) -> (Vec<Bytes>, Frame) {
-        let salt = self.current.salt;
-        let records = batch
-            .mark
-            .iter()
-            .map(|mark| (RecordKind::Mark, mark.index, mark.term, &mark.conf_state))
-            .chain(
-                batch
-                    .entries
-                    .iter()
-                    .map(|entry| (RecordKind::Entry, entry.index, entry.term, &entry.body)),
-            );
-        let count = batch.entries.len() + 1;
-        let mut heads = Vec::with_capacity(count * (RECORD_HEADER_BYTES + 8) + SECTOR as usize);
-        let mut cuts = Vec::with_capacity(count);
-        let mut content = 0;
-        let mut position = FRAME_BYTES;
-        heads.resize(FRAME_BYTES, 0);
-        for (kind, index, term, body) in records {
-            let start = heads.len();
-            let header = RecordHeader::new(salt, kind, index, term, body);
-            header.encode(salt, offset + position as u64, &mut heads);
-            content = crc32c::crc32c_append(content, &heads[start..]);
-            cuts.push((heads.len(), body));
-            heads.resize(heads.len() + padded_body(body.len()) - body.len(), 0);
-            position += RECORD_HEADER_BYTES + padded_body(body.len());
-        }
-        let length = position.next_multiple_of(SECTOR as usize);
-        heads.resize(heads.len() + length - position, 0);
-        let mut frame = self.frame(FrameKind::Batch, number, batch);
-        frame.mark = kind;
-        frame.content = content;
-        frame.length = length as u64;
-        let mut head = Vec::with_capacity(FRAME_BYTES);
-        frame.checksum = frame.encode(salt, offset, &mut head);
-        heads[..FRAME_BYTES].copy_from_slice(&head);
-        let heads = Bytes::from(heads);
-        let mut pieces = Vec::with_capacity(2 * cuts.len() + 1);
-        let mut from = 0;
-        for (cut, body) in cuts {
-            pieces.push(heads.slice(from..cut));
-            if !body.is_empty() {
-                pieces.push(body.clone());
-            }
-            from = cut;
-        }
-        if from < heads.len() {
-            pieces.push(heads.slice(from..));
-        }
-        (pieces, frame)
-    }
-
     /// Take in the end of an operation. The batches that are durable by it, in order.
     ///
     /// # Errors
@@ -636,13 +541,4 @@ impl Log {
         self.tickets.push_back((ticket, path, purpose));
         disk.submit(ticket, operation);
     }
-}
-
-/// Bytes that a batch takes.
-fn batch_bytes(batch: &Batch) -> u64 {
-    let marks = batch.mark.iter().map(|mark| mark.conf_state.len());
-    let bodies = batch.entries.iter().map(|entry| entry.body.len());
-    let records: usize =
-        marks.chain(bodies).map(|body| RECORD_HEADER_BYTES + padded_body(body)).sum();
-    ((FRAME_BYTES + records) as u64).next_multiple_of(SECTOR)
 }

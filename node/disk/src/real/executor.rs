@@ -92,7 +92,7 @@ impl Executor {
                 Some(run) => written.get(run).unwrap_or(&synced),
                 None => &synced,
             };
-            let result = result.as_ref().map(|()| ()).map_err(copy);
+            let result = result.as_ref().copied().map_err(copy);
             done.push(Completion { ticket, result });
         }
     }

@@ -41,7 +41,7 @@ fn the_records_of_a_damaged_log() {
     rig.append(entries(4..=4, 2, 10));
     rig.settle();
     for corruption in
-        [Corruption::FlipBit { offset: 2048 + 600, bit: 0 }, Corruption::ZeroSector { sector: 2 }]
+        [Corruption::FlipBit { offset: 2560 + 300, bit: 0 }, Corruption::ZeroSector { sector: 2 }]
     {
         rig.disk.corrupt("log/0000000000000001.log", corruption).unwrap();
     }
@@ -51,6 +51,21 @@ fn the_records_of_a_damaged_log() {
     }
     let expected = "\
 01.log 0 segment of c1/3e after (0, 0) index 0 term 0 bytes 0 Intact
+01.log 1024 gap of 512 index 0 term 0 bytes 0 Unreadable
+01.log 1536 seal 1 index 0 term 0 bytes 0 Intact
+01.log 2048 batch 2 synced 1 vote 1 commit 0 index 0 term 1 bytes 0 Intact
+01.log 2048 entry index 1 term 1 bytes 100 Intact
+01.log 2048 entry index 2 term 1 bytes 100 Intact
+01.log 2560 batch 3 synced 1 vote 1 commit 2 index 0 term 1 bytes 0 BadBody
+01.log 2560 entry index 3 term 1 bytes 0 BadBody
+01.log 3584 seal 3 index 0 term 1 bytes 0 Intact
+02.log 0 segment of c1/3e after (1, 4096) index 0 term 0 bytes 0 Intact
+02.log 1024 batch 4 synced 3 vote 1 commit 2 index 0 term 1 bytes 0 Intact
+02.log 1024 mark index 2 term 1 bytes 3 Intact
+02.log 1536 seal 4 index 0 term 1 bytes 0 Intact
+02.log 2048 batch 5 synced 4 vote 2 commit 3 index 0 term 2 bytes 0 Intact
+02.log 2048 entry index 4 term 2 bytes 10 Intact
+02.log 2560 seal 5 index 0 term 2 bytes 0 Intact
 ";
     assert_eq!(lines.join("\n") + "\n", expected);
 }

@@ -20,7 +20,7 @@ fn damaged() -> FaultyDisk {
     let path = "log/0000000000000001.log";
     // Header, first batch, seal; the first entry; then the second.
     let files = rig.disk.files(FOLDER);
-    let bytes = files.read("0000000000000001.log", 0, 4096).unwrap();
+    let bytes = files.read("0000000000000001.log", 0, 8192).unwrap();
     let body = crate::support::entry(2, 1, 900).body;
     let at = bytes.windows(900).position(|window| window == &body[..]).unwrap() as u64;
     rig.disk.corrupt(path, Corruption::ZeroSector { sector: at / 512 }).unwrap();
@@ -109,7 +109,7 @@ fn damage_upon_damage_is_seen() {
         rig.settle();
     }
     // The only batch of the prefix that has entries.
-    let bytes = disk.files(FOLDER).read("0000000000000001.log", 0, 4096).unwrap();
+    let bytes = disk.files(FOLDER).read("0000000000000001.log", 0, 8192).unwrap();
     let body = crate::support::entry(1, 1, 900).body;
     let at = bytes.windows(900).position(|window| window == &body[..]).unwrap() as u64;
     let zero = Corruption::ZeroSector { sector: at / 512 };

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ pub(crate) struct Etcd {
 
 impl Etcd {
     /// Start a lone member on a data folder, and wait until it answers.
-    pub(crate) fn start(programs: &PathBuf, data: &PathBuf) -> Self {
+    pub(crate) fn start(programs: &Path, data: &Path) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (client, peer) = (format!("http://{}", free()), format!("http://{}", free()));
         let child = Command::new(programs.join("etcd"))
@@ -70,7 +70,7 @@ impl Etcd {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let etcd = Self { child, endpoint: client, programs: programs.clone() };
+        let etcd = Self { child, endpoint: client, programs: programs.to_owned() };
         let begun = Instant::now();
         while !etcd.command(&["endpoint", "health"]).output().unwrap().status.success() {
             assert!(begun.elapsed() < START_MAX, "the genuine member does not answer");

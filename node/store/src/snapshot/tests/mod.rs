@@ -1,5 +1,6 @@
 //! Tests of snapshots, and what they have in common.
 
+mod disk;
 mod file;
 mod install;
 

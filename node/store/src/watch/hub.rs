@@ -217,7 +217,7 @@ impl WatchHub {
             0 => revision + 1,
             start => start,
         };
-        if request.start_revision > revision {
+        if request.start_revision > self.revision() {
             flags.set(Flags::STARTS_LATER);
         }
         self.add_watcher(slot, watch_id, next, range, flags);

@@ -75,6 +75,7 @@ impl WatchHub {
         }
         self.ring.shrink(self.options.ring_bytes_max, self.options.ring_revisions_max);
         let stream = self.streams.get_mut(slot);
+        stream.release_memory();
         stream.awake = stream.has_work();
         Ok(Polled { responses: budget.responses, more: stream.awake })
     }

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use super::response::Response;
 use super::watcher::List;
 
+/// An empty queue keeps room for so many responses: what a client commonly asks at once.
+const QUEUE_CAPACITY_KEPT: usize = 4;
+
 /// The name of an open stream. Names are not used twice (within four billion streams).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId {
@@ -73,6 +76,15 @@ impl Stream {
         let id = self.next_id;
         self.next_id += 1;
         id
+    }
+
+    /// Give back what a burst of answers took.
+    pub(super) fn release_memory(&mut self) {
+        for queue in [&mut self.control, &mut self.pieces] {
+            if queue.is_empty() && queue.capacity() > QUEUE_CAPACITY_KEPT {
+                queue.shrink_to_fit();
+            }
+        }
     }
 
     /// Whether a poll would find something to do.

@@ -45,7 +45,7 @@ impl Flags {
     pub(super) const EVENTS_SINCE_TICK: Self = Self(1 << 5);
     /// The last tick owes it a progress notification.
     pub(super) const PROGRESS_DUE: Self = Self(1 << 6);
-    /// It waits for a start revision that was in the future when it was asked for.
+    /// It waits for a start revision that was not published yet when it was asked for.
     pub(super) const STARTS_LATER: Self = Self(1 << 7);
 
     pub(super) const fn has(self, flag: Self) -> bool {

@@ -5,6 +5,7 @@ use quorate_api::etcdserverpb::WatchCreateRequest;
 use super::world::World;
 use crate::watch::groups::Group;
 use crate::watch::options::CONTROL_RESPONSES_MAX;
+use crate::watch::stream::Stream;
 use crate::watch::watcher::Watcher;
 use crate::watch::{Backlog, PollLimits, WatchOptions};
 
@@ -14,6 +15,7 @@ fn a_watcher_is_small() {
     // its place in the map (about 40 bytes).
     assert!(size_of::<Watcher>() <= 48, "{}", size_of::<Watcher>());
     assert!(size_of::<Group>() <= 72, "{}", size_of::<Group>());
+    assert!(size_of::<Stream>() <= 192, "{}", size_of::<Stream>());
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod limits;
 mod model;
 mod scale;
 mod script;
+mod store;
 mod world;

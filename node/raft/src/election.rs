@@ -160,7 +160,22 @@ impl<S: Storage> Raft<S> {
         } else {
             answer.term = self.term;
             answer.reject = true;
+            if !self.tracker.configuration.voters.contains(self.config.id) {
+                // The candidate may need this vote only because it does not know yet that the
+                // change which took it away is committed, and would ask for it for ever.
+                answer.commit = self.log.committed;
+                answer.log_term = self.log.term(self.log.committed).unwrap_or(Term::ZERO);
+            }
             self.send(answer);
+        }
+    }
+
+    /// Commits what a member that refused its vote has told to be committed, if this log has it.
+    pub(crate) fn on_vote_refused(&mut self, message: &Message) {
+        let told = EntryId { term: message.log_term, index: message.commit };
+        if self.role != Role::Leader && told.term != Term::ZERO && self.log.matches(told) {
+            let is_in_log = self.log.commit_to(told.index);
+            assert!(is_in_log, "what matches is in the log");
         }
     }
 

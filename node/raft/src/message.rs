@@ -8,7 +8,6 @@ use crate::types::{Index, NodeId, Term};
 /// What a message asks or answers. Names and numbers are raftpb's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[repr(u8)]
-#[expect(clippy::enum_variant_names, reason = "the protocol's own words")]
 pub enum MessageKind {
     /// Local: start an election.
     #[default]

@@ -23,10 +23,11 @@ pub enum SnapshotStatus {
     Failure,
 }
 
-/// What [`RawNode::advance`] reports back to consensus, noted when the [`Ready`] was given.
-enum OnAdvance {
-    Step(Message),
-    Applied { last: Index, bytes: u64, payload: u64 },
+/// Entries that are being applied, for [`RawNode::advance`] to report.
+struct Applying {
+    last: Index,
+    bytes: u64,
+    payload: u64,
 }
 
 /// One member, driven by its caller:
@@ -41,7 +42,9 @@ pub struct RawNode<S> {
     raft: Raft<S>,
     given_soft_state: SoftState,
     given_hard_state: HardState,
-    on_advance: Vec<OnAdvance>,
+    /// What [`RawNode::advance`] reports back to consensus: first these, then `applying`.
+    steps_on_advance: Vec<Message>,
+    applying: Option<Applying>,
 }
 
 impl<S: Storage> RawNode<S> {
@@ -55,7 +58,8 @@ impl<S: Storage> RawNode<S> {
             given_soft_state: raft.soft_state(),
             given_hard_state: raft.hard_state(),
             raft,
-            on_advance: Vec::new(),
+            steps_on_advance: Vec::new(),
+            applying: None,
         })
     }
 
@@ -201,7 +205,10 @@ impl<S: Storage> RawNode<S> {
     /// # Panics
     /// With synchronous storage, if the one before was not [advanced](RawNode::advance).
     pub fn ready(&mut self) -> Ready {
-        assert!(self.on_advance.is_empty(), "the Ready before this one was not advanced");
+        assert!(
+            self.steps_on_advance.is_empty() && self.applying.is_none(),
+            "the Ready before this one was not advanced"
+        );
         let raft = &mut self.raft;
         let soft_state = raft.soft_state();
         let hard_state = raft.hard_state();
@@ -275,19 +282,17 @@ impl<S: Storage> RawNode<S> {
         let confirmation = self.append_confirmation(ready);
         for message in self.raft.messages_after_append.drain(..) {
             if message.to == id {
-                self.on_advance.push(OnAdvance::Step(message));
+                self.steps_on_advance.push(message);
             } else {
                 ready.messages.push(message);
             }
         }
-        self.on_advance.extend(confirmation.map(OnAdvance::Step));
-        if let Some(last) = committed.last() {
-            self.on_advance.push(OnAdvance::Applied {
-                last: last.index,
-                bytes: entries_size(committed),
-                payload: payloads_size(committed),
-            });
-        }
+        self.steps_on_advance.extend(confirmation);
+        self.applying = committed.last().map(|last| Applying {
+            last: last.index,
+            bytes: entries_size(committed),
+            payload: payloads_size(committed),
+        });
     }
 
     /// The message that tells consensus, once everything handed out so far is durable, that it
@@ -319,14 +324,15 @@ impl<S: Storage> RawNode<S> {
     /// storage.
     pub fn advance(&mut self, ready: Ready) {
         drop(ready);
-        for item in std::mem::take(&mut self.on_advance) {
-            match item {
-                // Its own acknowledgements and votes are never refused.
-                OnAdvance::Step(message) => drop(self.raft.step(message)),
-                OnAdvance::Applied { last, bytes, payload } => {
-                    self.raft.on_entries_applied(last, bytes, payload);
-                }
-            }
+        let mut steps = std::mem::take(&mut self.steps_on_advance);
+        for message in steps.drain(..) {
+            // Its own acknowledgements and votes are never refused.
+            drop(self.raft.step(message));
+        }
+        // Given back empty, for its memory.
+        self.steps_on_advance = steps;
+        if let Some(Applying { last, bytes, payload }) = self.applying.take() {
+            self.raft.on_entries_applied(last, bytes, payload);
         }
     }
 

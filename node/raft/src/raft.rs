@@ -295,6 +295,12 @@ impl<S: Storage> Raft<S> {
             MsgVote | MsgPreVote => self.on_vote_request(&message),
             MsgStorageAppendResp => self.on_storage_appended(&message),
             MsgStorageApplyResp => self.on_storage_applied_entries(&message),
+            MsgVoteResp | MsgPreVoteResp => {
+                if message.reject {
+                    self.on_vote_refused(&message);
+                }
+                return self.step_role(message);
+            }
             _ => return self.step_role(message),
         }
         Ok(())

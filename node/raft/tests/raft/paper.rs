@@ -47,6 +47,9 @@ fn terms_of(storage: &MemoryStorage) -> Vec<u64> {
     entries.iter().map(|entry| entry.term.0).collect()
 }
 
+/// An entry as the tables name it: term and index.
+type Id = (u64, u64);
+
 fn cluster_of(size: u64) -> ConfState {
     ConfState::new((1..=size).map(NodeId).collect(), Vec::new())
 }
@@ -252,7 +255,7 @@ fn s5_3_a_follower_learns_the_commit_index() {
 #[test]
 fn s5_3_a_follower_rejects_what_does_not_follow_its_log() {
     // Its log, the entry before what is sent, and the hint: term and index.
-    let cases: [(&[u64], (u64, u64), (u64, u64)); 4] = [
+    let cases: [(&[u64], Id, Id); 4] = [
         (&[1, 1], (1, 5), (1, 2)),
         (&[1, 2, 2], (3, 3), (2, 3)),
         (&[1, 4, 4, 4], (3, 4), (1, 1)),
@@ -270,7 +273,7 @@ fn s5_3_a_follower_rejects_what_does_not_follow_its_log() {
 
 #[test]
 fn s5_3_a_follower_replaces_what_conflicts_and_only_that() {
-    let cases: [((u64, u64), &[u64], &[u64]); 5] = [
+    let cases: [(Id, &[u64], &[u64]); 5] = [
         ((2, 3), &[3], &[1, 2, 2, 3]),
         ((1, 1), &[3, 4], &[1, 3, 4]),
         ((1, 1), &[2], &[1, 2, 2]),
@@ -325,7 +328,7 @@ fn s5_3_figure_7_every_log_is_brought_into_line() {
 
 #[test]
 fn s5_4_1_only_a_log_that_holds_at_least_as_much_gets_a_vote() {
-    let cases: [(&[u64], (u64, u64), bool); 8] = [
+    let cases: [(&[u64], Id, bool); 8] = [
         (&[1], (1, 1), true),
         (&[1], (1, 2), true),
         (&[1, 1], (1, 1), false),

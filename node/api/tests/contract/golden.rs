@@ -15,7 +15,11 @@ use crate::vector;
 fn assert_golden<M: Message + Default + PartialEq + Debug>(name: &str, message: &M) {
     let golden = vector(name);
     assert_eq!(hex(&message.encode_to_vec()), hex(&golden), "{name} encodes differently");
-    assert_eq!(&M::decode(golden.as_slice()).unwrap(), message, "{name} decodes differently");
+    assert_eq!(
+        &M::decode(golden.as_slice()).expect("etcd wrote it"),
+        message,
+        "{name} decodes differently"
+    );
 }
 
 fn hex(bytes: &[u8]) -> String {

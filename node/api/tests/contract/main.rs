@@ -18,6 +18,6 @@ fn vector(name: &str) -> Vec<u8> {
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
         .unwrap_or_else(|| panic!("no vector {name}"));
-    let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
+    let digit = |byte: u8| char::from(byte).to_digit(16).expect("hexadecimal") as u8;
     line.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }

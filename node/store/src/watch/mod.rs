@@ -28,8 +28,8 @@
 //! - `created` comes before all else about a watcher, and answers come in the order of requests.
 //! - Progress at revision R means: of this watcher (of all watchers of the stream, if the id is
 //!   [`NO_WATCHER`]) every event up to R was given out before.
-//! - A watcher stands in exactly one list: in its group's `waiting` if `next` is beyond the
-//!   group's last match, in its stream's `ready` else.
+//! - A watcher stands in exactly one list: in its group's `waiting` if it has all that it wants of
+//!   the events up to the group's last match, in its stream's `ready` else.
 //! - Memory is bounded by [`WatchOptions`], whatever clients do.
 
 mod catch_up;

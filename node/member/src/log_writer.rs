@@ -59,8 +59,20 @@ impl LogWriter {
     }
 
     /// Forget what is behind a checkpoint.
-    pub fn release(&mut self, disk: &mut dyn Disk, index: u64) {
-        self.log.release(disk, index);
+    pub fn release(&mut self, index: u64) {
+        self.log.release(index);
+    }
+
+    /// The log has everything again that it had lost.
+    pub fn finish_repair(&mut self, disk: &mut dyn Disk) {
+        if self.log.repairing_until().is_some() {
+            self.log.finish_repair(disk);
+        }
+    }
+
+    /// Submit what a clean end needs; it is over when [`wal::Log::is_quiet`] says so.
+    pub fn close(&mut self, disk: &mut dyn Disk) {
+        self.log.close(disk);
     }
 
     /// Hear the end of an operation of the log's disk.

@@ -79,7 +79,7 @@ impl Boot {
             }
         }
         let last = start + self.entries.len() as u64;
-        let mut hard_state = self.hard_state.clone();
+        let mut hard_state = self.hard_state;
         // A commit alone is not synced; the store applied only what was committed.
         hard_state.commit = hard_state.commit.max(Index(self.checkpoint.index));
         let conf_state = self.checkpoint.conf_state.clone();

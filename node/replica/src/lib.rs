@@ -56,5 +56,5 @@ pub use event::{
 pub use repair::{Repair, VoteMemory};
 pub use replica::Replica;
 pub use request_id::{RequestId, RequestIds};
-pub use status::{Follower, Status};
+pub use status::{Follower, Standing, Status};
 pub use time::Time;

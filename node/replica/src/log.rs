@@ -117,7 +117,7 @@ fn entry_bytes(entry: &Entry) -> u64 {
 
 impl Storage for MemberLog {
     fn initial_state(&self) -> Result<(HardState, ConfState), StorageError> {
-        Ok((self.hard_state.clone(), self.conf_state.clone()))
+        Ok((self.hard_state, self.conf_state.clone()))
     }
 
     fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>, StorageError> {

@@ -78,6 +78,9 @@ impl Replica {
     /// Take part again in everything once nothing is missing.
     pub(crate) fn end_repair(&mut self) {
         let Some(repair) = self.repair else { return };
+        if self.batches.oldest().is_some() {
+            return;
+        }
         let log = self.node.storage();
         let last = (log.last_term(), log.last());
         if repair.is_done(last, Term(self.leadership.term)) {

@@ -28,7 +28,7 @@ use crate::ready::{Applying, Batches};
 use crate::repair::Repair;
 use crate::request_id::{RequestId, RequestIds};
 use crate::snapshots::Snapshots;
-use crate::status::{Follower, Status};
+use crate::status::{Follower, Standing, Status};
 use crate::transfer::Transfer;
 use crate::{Applied, Time};
 
@@ -196,6 +196,31 @@ impl Replica {
             log_bytes: storage.bytes(),
             followers,
         }
+    }
+
+    /// What the member says of itself at no cost.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let status = self.node.basic_status();
+        let log = self.node.storage();
+        Standing {
+            role: status.soft_state.role,
+            leader: self.leadership.leader,
+            term: status.hard_state.term.0,
+            vote: status.hard_state.vote.0,
+            commit: status.hard_state.commit.0,
+            applied: self.applied,
+            first_index: log.first().0,
+            last_index: status.last_index.0,
+            log_bytes: log.bytes(),
+            is_repairing: self.repair.is_some(),
+        }
+    }
+
+    /// How many requests wait for their end.
+    #[must_use]
+    pub fn load(&self) -> usize {
+        self.proposals.len() + self.reads.len()
     }
 
     /// Send an answer of failure.

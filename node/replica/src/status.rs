@@ -47,3 +47,28 @@ pub struct Follower {
     /// Whether it answered within the last election timeout.
     pub is_active: bool,
 }
+
+/// What a member says of itself at no cost, for those who look often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What it does in its term.
+    pub role: quorate_raft::Role,
+    /// The leader it knows.
+    pub leader: Option<NodeId>,
+    /// Its term.
+    pub term: u64,
+    /// Whom it voted for in that term; 0 for nobody.
+    pub vote: u64,
+    /// What it knows to be committed.
+    pub commit: u64,
+    /// What its store has applied, as far as it heard.
+    pub applied: u64,
+    /// The first entry of its log in memory.
+    pub first_index: u64,
+    /// The last entry of its log, durable or not.
+    pub last_index: u64,
+    /// Bytes of log entries in memory.
+    pub log_bytes: u64,
+    /// Whether its log is being repaired.
+    pub is_repairing: bool,
+}

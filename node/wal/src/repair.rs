@@ -15,6 +15,7 @@
 
 use quorate_disk::{Disk, Operation};
 
+use crate::extent::Extent;
 use crate::segment::{FileName, RESERVE, ZEROES, damaged_path, segment_path};
 use crate::writer::Log;
 use crate::{Batch, BatchId};
@@ -34,6 +35,8 @@ enum Loss {
     Repair(u64),
     /// Nobody has.
     Accept,
+    /// The entries that are there are of no use; peers have all up to this index.
+    Everything(u64),
 }
 
 impl Log {
@@ -68,6 +71,17 @@ impl Log {
     pub fn resume_repairing(&mut self, disk: &mut dyn Disk, boot: u64, until: u64) -> BatchId {
         assert!(until > 0, "a repair goes up to an index");
         self.leave_damage(disk, boot, Loss::Repair(until))
+    }
+
+    /// Go on without any of the entries, after whatever outcome: the state that they led to is
+    /// lost, and peers have both up to `until`. The hard state stays. When the returned batch is
+    /// durable, the log is empty and under repair.
+    ///
+    /// # Panics
+    /// If the log was not just opened, or if `until` is 0.
+    pub fn abandon(&mut self, disk: &mut dyn Disk, boot: u64, until: u64) -> BatchId {
+        assert!(until > 0, "a repair goes up to an index");
+        self.leave(disk, boot, Loss::Everything(until))
     }
 
     /// The member has every entry up to where its repair goes, durably: forget the repair. The
@@ -123,22 +137,34 @@ impl Log {
     }
 
     fn leave_damage(&mut self, disk: &mut dyn Disk, boot: u64, loss: Loss) -> BatchId {
-        let Some(plan) = self.plan.take() else { panic!("only an opened log has damage") };
-        assert_eq!(plan.ending, Ending::Damaged, "only a damaged log is left behind");
+        let ending = self.plan.as_ref().map(|plan| plan.ending);
+        assert_eq!(ending, Some(Ending::Damaged), "only a damaged log is left behind");
+        self.leave(disk, boot, loss)
+    }
+
+    fn leave(&mut self, disk: &mut dyn Disk, boot: u64, loss: Loss) -> BatchId {
+        let Some(plan) = self.plan.take() else { panic!("only a log just opened is left") };
         self.identity.boot = boot;
-        if let Loss::Repair(until) = loss {
+        if let Loss::Repair(until) | Loss::Everything(until) = loss {
             self.repair_until = self.repair_until.max(until);
         }
         for path in plan.unsynced {
             self.submit_needed(disk, "sync", Operation::Sync { path });
         }
         let sequence = plan.last_sequence + 1;
+        let is_nothing_kept = plan.is_headless || matches!(loss, Loss::Everything(_));
         let end =
-            if plan.is_headless { (0, 0) } else { (self.current.sequence, self.current.offset) };
+            if is_nothing_kept { (0, 0) } else { (self.current.sequence, self.current.offset) };
         self.leave_current(sequence, 0, end);
-        if plan.is_headless {
-            self.closed.clear();
+        let mut left = Vec::new();
+        if is_nothing_kept {
+            let closed = self.closed.drain(..);
+            if !plan.is_headless {
+                left.extend(closed.map(|closed| closed.sequence));
+            }
             self.first_segment = sequence;
+            self.extent = Extent::default();
+            self.mark = None;
         }
         // Numbers never come twice, also not those of batches that are lost.
         self.number = plan.last_number;
@@ -146,6 +172,7 @@ impl Log {
         self.submit_file(disk, sequence);
         let removed = plan.useless.into_iter().map(|path| Operation::Remove { path });
         let mut then: Vec<Operation> = removed.collect();
+        then.extend(set_aside(&left));
         then.extend(set_aside(&plan.behind));
         then.extend(set_aside(&plan.superseded));
         self.append_then(disk, Batch::default(), then)

@@ -359,6 +359,16 @@ fn needed_names(kept: &[Kept]) -> BTreeSet<String> {
 
 /// A folder without checkpoints: all that is there are the remains of a first life that did not
 /// get as far as a checkpoint.
+/// Begin anew in a folder whose content is of no use any more; it is removed by the first cleanup
+/// job.
+///
+/// # Errors
+/// [`OpenError::List`].
+pub fn begin_anew(files: Arc<dyn Files>, options: OpenOptions) -> Result<Opened, OpenError> {
+    let listing = list(&*files)?;
+    Ok(begin(files, &options, &listing))
+}
+
 fn begin(files: Arc<dyn Files>, options: &OpenOptions, listing: &Listing) -> Opened {
     let mut segments = Segments::new(1);
     segments.skip_ids(listing.segments.last().copied());

@@ -14,15 +14,21 @@ fn impatient() -> Options {
     Options { call_timeout: Duration::from_millis(100), ..Options::default() }
 }
 
+/// A listener on a free port, and its endpoint.
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    (listener, format!("http://{address}"))
+}
+
 /// An endpoint where nobody listens.
 async fn closed() -> String {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+    listen().await.1
 }
 
 /// An endpoint that takes connections and never answers, and how many it has taken.
 async fn silent() -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (listener, endpoint) = listen().await;
     let taken = Arc::new(AtomicUsize::new(0));
     let count = taken.clone();
     tokio::spawn(async move {

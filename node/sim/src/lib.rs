@@ -13,6 +13,7 @@
 //! ```
 
 pub mod check;
+pub mod client;
 pub mod history;
 pub mod model;
 pub mod random;

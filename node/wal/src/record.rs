@@ -254,6 +254,11 @@ impl Frame {
         finish_checksum(salt, offset, &mut out[start..])
     }
 
+    /// Whether the bytes begin as a frame does, of whatever life.
+    pub(crate) fn has_magic(bytes: &[u8]) -> bool {
+        matches!(Fields(bytes).u32(), BATCH_MAGIC | SEAL_MAGIC)
+    }
+
     /// The frame at `offset` of the segment, if there is a whole one of this life.
     pub(crate) fn decode(salt: Salt, offset: u64, bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes.get(..FRAME_BYTES)?);

@@ -5,7 +5,7 @@ use quorate_disk::{Files, Path};
 use super::{OpenError, io_error};
 use crate::Identity;
 use crate::reader::Image;
-use crate::record::{HeaderCopy, SECTOR, SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
+use crate::record::{Frame, HeaderCopy, SECTOR, SEGMENT_HEADER_BYTES, Salt, SegmentHeader};
 use crate::segment::{FileName, Options, segment_path};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +177,12 @@ fn read_headers(
         }
     }
     match foreign {
-        Some(path) if begun.is_empty() => Err(OpenError::Foreign { path }),
+        Some(path) if begun.is_empty() => {
+            let image = Image::load(files, &path).map_err(io_error(&path))?;
+            // Frames that only lack the header which could vouch for them.
+            let is_ours = image.bytes.chunks(SECTOR as usize).any(Frame::has_magic);
+            Err(if is_ours { OpenError::NoHeader { path } } else { OpenError::Foreign { path } })
+        }
         _ => Ok((begun, others)),
     }
 }

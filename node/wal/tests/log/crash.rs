@@ -1,9 +1,9 @@
 //! Loss of power at every operation, with every policy; writes that fail or end late.
 
-use quorate_wal::{Batch, Failure, HardState, Mark, OpenError, Outcome};
+use quorate_wal::{Batch, Failure, HardState, Mark, OpenError, Options, Outcome};
 use sim_disk::{Corruption, CrashPolicy, FaultKind, FaultyDisk};
 
-use crate::support::{Rig, SMALL, entries, held, is_same, open, resume};
+use crate::support::{FOLDER, Rig, SMALL, entries, held, is_same, open, resume};
 
 /// Batches as an owner would append them, with releases in between.
 fn script(rig: &mut Rig, at: u64) {
@@ -32,11 +32,14 @@ fn script(rig: &mut Rig, at: u64) {
 }
 const SCRIPT: u64 = 9;
 
-fn check_crash(rig: &Rig, policy: CrashPolicy, seed: u64) {
+/// Both: segments that are soon full, and one that holds the whole script.
+const LARGE: Options = Options { segment_bytes: 16 << 10, spares_max: 2 };
+
+fn check_crash(rig: &Rig, options: Options, policy: CrashPolicy, seed: u64) {
     let image = rig.disk.crash_image(policy, seed);
     let disk = FaultyDisk::from_image(&image, seed);
     let place = format!("{policy:?} seed {seed}");
-    let (log, recovered) = match open(&disk, SMALL) {
+    let (log, recovered) = match open(&disk, options) {
         Ok(opened) => opened,
         Err(OpenError::Empty) => {
             assert_eq!(rig.durable, None, "{place}: an existing log is not empty");
@@ -67,7 +70,7 @@ fn check_crash(rig: &Rig, policy: CrashPolicy, seed: u64) {
     next.append(entries(next.model().last_index() + 1..=next.model().last_index() + 1, 9, 10));
     next.settle();
     next.disk.crash(CrashPolicy::LoseUnsynced);
-    let (_, again) = open(&next.disk, SMALL).unwrap();
+    let (_, again) = open(&next.disk, options).unwrap();
     assert_eq!(again.outcome, Outcome::Clean, "{place}");
     assert_eq!(held(&again), *next.model(), "{place}");
 }
@@ -83,7 +86,7 @@ fn at_every_operation_with_every_policy() {
             for policy in CrashPolicy::EACH {
                 let seeds = if policy == CrashPolicy::Torn { 6 } else { 2 };
                 for seed in 0..seeds {
-                    check_crash(&rig, policy, seed * 1000 + states);
+                    check_crash(&rig, SMALL, policy, seed * 1000 + states);
                     states += 1;
                 }
             }
@@ -143,7 +146,7 @@ fn a_failed_write_or_sync_is_final() {
             failures += 1;
             assert_eq!(source.raw_os_error(), Some(5));
             for policy in CrashPolicy::EACH {
-                check_crash(&rig, policy, nth);
+                check_crash(&rig, SMALL, policy, nth);
             }
         }
     }
@@ -152,19 +155,100 @@ fn a_failed_write_or_sync_is_final() {
 
 #[test]
 fn late_completions_change_nothing() {
-    let mut rig = Rig::create(1, SMALL);
+    for options in [SMALL, LARGE] {
+        let mut rig = Rig::create(1, options);
+        rig.settle();
+        for at in 0..SCRIPT {
+            script(&mut rig, at);
+        }
+        assert_eq!(rig.durable, Some(rig.history[0].0));
+        for policy in CrashPolicy::EACH {
+            for seed in 0..40 {
+                check_crash(&rig, options, policy, seed);
+            }
+        }
+        rig.settle();
+        check_crash(&rig, options, CrashPolicy::LoseUnsynced, 1);
+    }
+}
+
+/// Everything in flight, written, nothing synced: what a crash leaves is torn in every way.
+fn torn(seed: u64, options: Options) -> FaultyDisk {
+    let mut rig = Rig::create(seed, options);
     rig.settle();
-    for at in 0..SCRIPT {
+    for at in 0..4 {
         script(&mut rig, at);
     }
-    assert_eq!(rig.durable, Some(rig.history[0].0));
-    for policy in CrashPolicy::EACH {
-        for seed in 0..40 {
-            check_crash(&rig, policy, seed);
+    for _ in 0..seed % 9 {
+        rig.step().unwrap();
+    }
+    rig.disk.crash(CrashPolicy::Torn);
+    rig.disk.clone()
+}
+
+#[test]
+fn a_crash_while_the_log_is_resumed_changes_nothing() {
+    let mut cuts = 0;
+    for options in [SMALL, LARGE] {
+        for seed in 0..90 {
+            let disk = torn(seed, options);
+            let (mut log, recovered) = open(&disk, options).unwrap();
+            let mut handle = disk.handle(FOLDER);
+            let is_torn = matches!(recovered.outcome, Outcome::TornTail { .. });
+            let id = if is_torn {
+                cuts += 1;
+                log.cut_tail(&mut handle, 2)
+            } else {
+                log.resume(&mut handle, 2)
+            };
+            let history = vec![(id, held(&recovered))];
+            let mut rig = Rig { disk, handle, log, history, durable: None };
+            loop {
+                for policy in CrashPolicy::EACH {
+                    let image = rig.disk.crash_image(policy, seed);
+                    let disk = FaultyDisk::from_image(&image, seed);
+                    let (_, again) = open(&disk, options).unwrap();
+                    let is_whole =
+                        matches!(again.outcome, Outcome::Clean | Outcome::TornTail { .. });
+                    assert!(is_whole, "{policy:?} {seed}: {:?}", again.outcome);
+                    let (one, two) = (held(&again), held(&recovered));
+                    assert_eq!((one.mark, one.entries), (two.mark, two.entries));
+                }
+                if !rig.step().unwrap() {
+                    break;
+                }
+            }
         }
     }
-    rig.settle();
-    check_crash(&rig, CrashPolicy::LoseUnsynced, 1);
+    assert!(cuts > 10, "{cuts}");
+}
+
+#[test]
+fn writes_that_go_astray_are_no_silent_loss() {
+    let mut damaged = 0;
+    for kind in [FaultKind::MisdirectedWrite, FaultKind::LostWrite] {
+        for seed in 0..60 {
+            let mut rig = Rig::create(seed, LARGE);
+            rig.settle();
+            rig.disk.inject(kind, "log/0000000000000001.log", 1 + seed % 6);
+            for at in 0..5 {
+                script(&mut rig, at);
+                rig.settle();
+            }
+            let recovered = match open(&rig.disk, LARGE) {
+                Ok((_, recovered)) => recovered,
+                // Both copies of the only header were written over.
+                Err(OpenError::NoHeader { .. }) => continue,
+                Err(error) => panic!("{kind:?} {seed}: {error}"),
+            };
+            match recovered.outcome {
+                Outcome::Damaged(_) => damaged += 1,
+                Outcome::Clean => assert_eq!(held(&recovered), *rig.model(), "{kind:?} {seed}"),
+                outcome => panic!("{kind:?} {seed}: {outcome:?}"),
+            }
+        }
+    }
+    assert!(damaged > 30, "{damaged}");
 }
 
 #[test]

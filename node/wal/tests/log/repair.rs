@@ -44,18 +44,21 @@ fn a_crash_at_any_point_of_a_repair_keeps_damage_or_repair() {
             for _ in 0..stop_after {
                 rig.step().unwrap();
             }
-            rig.disk.crash(policy);
-            let (log, again) = open(&rig.disk, SEGMENTS).unwrap();
-            match again.outcome {
-                Outcome::Damaged(_) => assert_eq!(rig.durable, None, "{policy:?} {stop_after}"),
-                _ => {
-                    assert_eq!(again.repairing_until, Some(10), "{policy:?} {stop_after}");
-                    repairing += 1;
+            for seed in 0..8 {
+                let image = rig.disk.crash_image(policy, seed);
+                let disk = FaultyDisk::from_image(&image, seed);
+                let (log, again) = open(&disk, SEGMENTS).unwrap();
+                match again.outcome {
+                    Outcome::Damaged(_) => assert_eq!(rig.durable, None, "{policy:?} {stop_after}"),
+                    _ => {
+                        assert_eq!(again.repairing_until, Some(10), "{policy:?} {stop_after}");
+                        repairing += 1;
+                    }
                 }
+                assert_eq!(again.entries.len(), 1);
+                assert_eq!(again.hard_state.term, 1);
+                resume(&disk, log, &again);
             }
-            assert_eq!(again.entries.len(), 1);
-            assert_eq!(again.hard_state.term, 1);
-            resume(&rig.disk, log, &again);
         }
     }
     assert!(repairing > 20, "{repairing}");

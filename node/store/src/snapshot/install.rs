@@ -20,6 +20,7 @@ use crate::bbolt::ReadAt;
 use crate::compaction::NEVER;
 use crate::hash::hash_record;
 use crate::log::{Record, RevisionLog};
+use crate::members::Member;
 use crate::mvcc::index::{Index, Version};
 use crate::mvcc::{FIRST_REVISION, Revisions};
 use crate::store::{Parts, Store};
@@ -29,6 +30,9 @@ use crate::tables::{Tables, TablesError};
 const STEP_RECORDS: usize = 1024;
 /// Bytes of their bodies, about.
 const STEP_BYTES: usize = 1 << 20;
+
+/// What a new cluster does not take from a backup.
+const MEMBER_BUCKETS: [&str; 2] = ["members", "members_removed"];
 
 /// Why a snapshot cannot be installed.
 #[derive(Debug, Error)]
@@ -47,6 +51,23 @@ pub enum InstallError {
     },
 }
 
+/// What a restored backup becomes: the first content of a cluster that has its own members and its
+/// own log.
+#[derive(Clone, Debug)]
+pub struct NewCluster {
+    /// Its members; those of the backup are left out, the removed ones, too.
+    pub members: Vec<Member>,
+    /// The index of the log's entry that the content is as of.
+    pub applied_index: u64,
+    /// That entry's term.
+    pub applied_term: u64,
+    /// Raft's configuration at that entry.
+    pub conf_state: ConfState,
+    /// Raise the current revision by this, and compact up to it, so that clients that saw
+    /// revisions after the backup do not see them again with another meaning; 0 to leave it.
+    pub revision_bump: i64,
+}
+
 /// Whether there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -63,6 +84,7 @@ struct State {
     conf_state: ConfState,
     compact_scheduled: Option<i64>,
     compact_finished: Option<i64>,
+    revision_bump: i64,
     tables: Tables,
 }
 
@@ -98,7 +120,41 @@ impl<S: ReadAt> Verification<S> {
             conf_state: conf_state.ok_or(missing("configuration"))?,
             compact_scheduled,
             compact_finished,
-            tables: read_tables(&file)?,
+            revision_bump: 0,
+            tables: read_tables(&file, &[])?,
+        };
+        let records = Some(file.records()?);
+        Ok(Self { file, state, records })
+    }
+
+    /// Begin with what is not records, for another cluster than the file's. As `etcdutl snapshot
+    /// restore` does, keep everything but the members and the place in the log.
+    ///
+    /// # Errors
+    /// An [`InstallError`] names what is wrong.
+    ///
+    /// # Panics
+    /// If the revision is to be lowered.
+    pub fn for_new_cluster(
+        file: SnapshotFile<S>,
+        cluster: NewCluster,
+    ) -> Result<Self, InstallError> {
+        let NewCluster { members, applied_index, applied_term, conf_state, revision_bump } =
+            cluster;
+        assert!(revision_bump >= 0, "revisions never go back");
+        let mut tables = read_tables(&file, &MEMBER_BUCKETS)?;
+        for member in members {
+            tables.members.insert(member);
+        }
+        let Meta { compact_scheduled, compact_finished, .. } = *file.meta();
+        let state = State {
+            applied_index,
+            applied_term,
+            conf_state,
+            compact_scheduled,
+            compact_finished,
+            revision_bump,
+            tables,
         };
         let records = Some(file.records()?);
         Ok(Self { file, state, records })
@@ -235,11 +291,14 @@ impl<S: ReadAt> Install<S> {
             conf_state,
             compact_scheduled,
             compact_finished,
+            revision_bump,
             tables,
         } = state;
+        let current = records.revision().saturating_add(revision_bump);
+        let bumped = (revision_bump > 0).then_some(current);
         let revisions = Revisions {
-            current: records.revision(),
-            compact_scheduled: compact_scheduled.unwrap_or(NEVER),
+            current,
+            compact_scheduled: bumped.or(compact_scheduled).unwrap_or(NEVER),
             compact_finished: compact_finished.unwrap_or(NEVER),
         };
         let log = take_log(store);
@@ -255,9 +314,10 @@ fn take_log(store: &mut Store) -> RevisionLog {
     std::mem::replace(log, empty)
 }
 
-fn read_tables<S: ReadAt>(file: &SnapshotFile<S>) -> Result<Tables, TablesError> {
+fn read_tables<S: ReadAt>(file: &SnapshotFile<S>, without: &[&str]) -> Result<Tables, TablesError> {
     let mut tables = Tables::default();
-    for bucket in BUCKETS.into_iter().filter(|name| ![KEY_BUCKET, META_BUCKET].contains(name)) {
+    let is_table = |name: &&str| ![KEY_BUCKET, META_BUCKET].contains(name);
+    for bucket in BUCKETS.into_iter().filter(is_table).filter(|name| !without.contains(name)) {
         for (key, value) in file.small_buckets().pairs(bucket) {
             if auth_defaults::is_default(bucket, key, value) {
                 continue;

@@ -41,6 +41,6 @@ mod tests;
 pub use buckets::{BUCKETS, KEY_BUCKET, META_BUCKET, SmallBuckets, UnknownBucket};
 pub use capture::capture;
 pub use file::{DigestRule, FileError, Records, SnapshotFile};
-pub use install::{Install, InstallError, Progress, Verification};
+pub use install::{Install, InstallError, NewCluster, Progress, Verification};
 pub use meta::{Meta, MetaError};
 pub use stream::{SnapshotStream, Step, StreamError, Trailer};

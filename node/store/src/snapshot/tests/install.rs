@@ -277,3 +277,41 @@ fn a_snapshot_without_its_place_in_the_log_is_named() {
     let file = drain(capture(&mut store, &conf_state(), Trailer::None));
     assert!(matches!(verify(file), Err(InstallError::Position { .. })));
 }
+
+#[test]
+fn a_backup_becomes_a_new_cluster() {
+    let mut sender = small_store();
+    let file = drain(capture(&mut sender, &conf_state(), Trailer::Sha256));
+    let mut other = empty();
+    apply(&mut other, EntryKind::ConfChange, add_member(5));
+    let members: Vec<_> = other.members().iter().cloned().collect();
+
+    let file = SnapshotFile::open(file, DigestRule::Required).unwrap();
+    let cluster = NewCluster {
+        members,
+        applied_index: 1,
+        applied_term: 1,
+        conf_state: ConfState { voters: vec![5], ..conf_state() },
+        revision_bump: 1000,
+    };
+    let mut verification = Verification::for_new_cluster(file, cluster).unwrap();
+    while verification.step().unwrap() == Progress::Again {}
+    let mut store = empty();
+    let mut filling = verification.install(&mut store).unwrap();
+    while filling.step(&mut store).unwrap() == Progress::Again {}
+    assert_eq!(filling.finish(&mut store).voters, [5]);
+
+    assert!(store.members().get(5).is_some() && store.members().get(1).is_none());
+    assert!(!store.members().is_removed(2));
+    assert_eq!(store.applied_index(), 1);
+    assert_eq!(store.revision(), sender.revision() + 1000);
+    assert_eq!(store.compact_revision(), sender.revision() + 1000);
+    assert_eq!(store.mvcc().index().live(), sender.mvcc().index().live());
+    assert_eq!(store.leases().of_key(b"k\x03"), Some(7));
+    // It goes on from the raised revision, and so does who installs its snapshot.
+    act(&mut store, &Act::Put { key: 1, bytes: 1, lease: 0 });
+    assert_eq!(store.revision(), sender.revision() + 1001);
+    let mut follower = empty();
+    install(drain(capture(&mut store, &conf_state(), Trailer::None)), &mut follower);
+    assert_eq!(view(&follower), view(&store));
+}

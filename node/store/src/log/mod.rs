@@ -20,6 +20,7 @@
 //! - Memory is bounded: locations by what is live, the tail by back-pressure
 //!   ([`must_wait`](RevisionLog::must_wait)).
 
+mod cache;
 mod damage;
 pub(crate) mod format;
 pub(crate) mod locations;

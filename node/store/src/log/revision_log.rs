@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_disk::{Files, Path};
 
+use super::cache::BlockCache;
 use super::format::record_bytes;
 use super::locations::{DiskPlace, Locations, Place, Slot};
 use super::pin::{self, Pin};
@@ -26,7 +27,8 @@ pub struct LogOptions {
     pub flush_bytes: u64,
     /// Apply must wait when this many bytes wait for a flush.
     pub unflushed_bytes_max: u64,
-    /// Flushed records that stay in memory for the readers of what is new, in bytes.
+    /// Memory for the newest flushed records, in bytes, and as much again for blocks of segments
+    /// that were read.
     pub resident_bytes: u64,
 }
 
@@ -36,7 +38,7 @@ impl Default for LogOptions {
             segment_bytes: 64 << 20,
             flush_bytes: 8 << 20,
             unflushed_bytes_max: 64 << 20,
-            resident_bytes: 32 << 20,
+            resident_bytes: 64 << 20,
         }
     }
 }
@@ -48,6 +50,7 @@ pub struct RevisionLog {
     pub(crate) locations: Locations,
     pub(crate) tail: Tail,
     pub(crate) segments: Segments,
+    cache: BlockCache,
     /// The segment that the next flush continues.
     pub(crate) active: Option<u32>,
     /// Files that are of no use any more, to be removed.
@@ -79,6 +82,7 @@ impl RevisionLog {
             locations,
             tail: Tail::default(),
             segments,
+            cache: BlockCache::new(options.resident_bytes),
             active: None,
             garbage: Vec::new(),
             unflushed_live: 0,
@@ -102,8 +106,8 @@ impl RevisionLog {
         }
     }
 
-    /// The body of the record at `revision`. A record on disk is one read, and its checksum is
-    /// checked each time.
+    /// The body of the record at `revision`, which may share memory with its neighbours. A record
+    /// that is not in memory is one read of the disk; its checksum is checked each time.
     ///
     /// # Errors
     /// [`Damage`] if the disk does not give back what was written.
@@ -145,11 +149,9 @@ impl RevisionLog {
         let place = self.segments.sized(place).ok_or_else(|| pin::missing(revision))?;
         let segment = self.segments.get(place.segment).ok_or_else(|| pin::missing(revision))?;
         let file = &segment.file;
-        let size = usize::try_from(place.size)
-            .map_err(|_| pin::damage(file, place, revision, DamageKind::Misplaced))?;
         let bytes = self
-            .files
-            .read(&file.path, place.offset, size)
+            .cache
+            .read(&*self.files, file, segment.length, place)
             .map_err(|error| pin::damage(file, place, revision, DamageKind::Io(error.kind())))?;
         pin::decode(file, place, revision, &bytes)
     }
@@ -228,7 +230,8 @@ impl RevisionLog {
         self.appended
     }
 
-    /// Memory that the log takes, in bytes, about: locations, unflushed and resident records.
+    /// Memory that the log takes besides its cache, in bytes, about: locations, unflushed and
+    /// resident records.
     pub fn memory_bytes(&self) -> u64 {
         self.locations.memory_bytes() + self.tail.unflushed_bytes() + self.tail.flushed_bytes()
     }

@@ -1,9 +1,11 @@
 //! A full disk and a broken one, at each operation.
 
+use quorate_disk::Operation;
 use sim_disk::{CrashPolicy, FaultKind};
 
+use super::model::Entry;
 use super::world::{FOLDER, SMALL, World, busy};
-use crate::jobs::JobError;
+use crate::jobs::{JobError, JobKind, Step};
 
 /// Run the script with the `nth` operation failing; the error that it gave, if it met one.
 fn run(kind: FaultKind, nth: u64) -> (World, Option<JobError>) {
@@ -77,4 +79,42 @@ fn a_broken_disk_is_fatal_and_a_restart_recovers() {
             world.store.check().unwrap();
         }
     }
+}
+
+/// Step the running job to its next submission.
+fn next_submission(world: &mut World) -> Vec<Operation> {
+    loop {
+        match world.jobs.step(&mut world.store, Vec::new()).unwrap() {
+            Step::Submit(operations) => return operations,
+            Step::Again => {}
+            Step::Done(outcome) => panic!("nothing to submit: {outcome:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_file_whose_sync_failed_for_lack_of_room_is_given_up() {
+    let mut world = World::new(1, SMALL);
+    world.apply(Entry::Change(vec![(1, 100)]));
+    world.run(JobKind::Flush).unwrap();
+    world.apply(Entry::Change(vec![(2, 100)]));
+    world.jobs.start(JobKind::Flush);
+    let [Operation::Write { path, offset, .. }, Operation::Sync { .. }] =
+        &next_submission(&mut world)[..]
+    else {
+        panic!("a flush goes on in the segment that has room");
+    };
+    assert!(*offset > 0);
+    let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let error = world.jobs.step(&mut world.store, vec![Ok(()), Err(full())]).unwrap_err();
+    assert!(matches!(error, JobError::Full(_)));
+    world.store.check().unwrap();
+    world.jobs.start(JobKind::Flush);
+    let again = next_submission(&mut world);
+    let [Operation::Create { path: new, .. }, Operation::Write { .. }, Operation::Sync { .. }] =
+        &again[..]
+    else {
+        panic!("a new segment begins: {again:?}");
+    };
+    assert_ne!(new, path);
 }

@@ -100,13 +100,11 @@ impl Source for TestStore {
         let index = &self.pinned.as_ref().expect("pinned").index;
         let keys_max = keys_max.min(5);
         let all = index.iter().filter(|(key, _)| after.is_none_or(|after| key[..] > *after));
-        let mut count = 0;
-        for (key, versions) in all {
+        for (count, (key, versions)) in all.enumerate() {
             if count == keys_max {
                 return Exported::Partly;
             }
             chunk.push(key.clone(), encode_versions(versions));
-            count += 1;
         }
         Exported::Wholly
     }

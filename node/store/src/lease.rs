@@ -146,15 +146,17 @@ impl Leases {
 
     /// Attach a key to a lease, or to none for 0, and detach it from the one before. A lease that
     /// does not exist is none.
-    pub(crate) fn attach(&mut self, key: &Bytes, id: i64) {
+    pub(crate) fn attach(&mut self, key: &[u8], id: i64) {
         let before = self.of_key(key).unwrap_or(0);
         if before == id {
             return;
         }
         self.detach(key);
         if let Some(lease) = self.leases.get_mut(&id) {
+            // A copy: the key is a slice of its request, value and all.
+            let key = Bytes::copy_from_slice(key);
             lease.keys.insert(key.clone());
-            self.by_key.insert(key.clone(), id);
+            self.by_key.insert(key, id);
         }
     }
 

@@ -41,6 +41,7 @@ pub mod log;
 pub mod members;
 pub mod mvcc;
 pub mod quota;
+pub mod restart;
 pub mod revision;
 pub mod snapshot;
 pub mod store;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quorate_api::Error;
 use quorate_api::etcdserverpb::{RangeRequest, TxnRequest, TxnResponse};
 use quorate_disk::Files;
@@ -9,7 +10,7 @@ use quorate_disk::Files;
 use crate::alarms::Alarms;
 use crate::apply;
 use crate::cluster::Cluster;
-use crate::compaction::Progress;
+use crate::compaction::{Pin, Progress};
 use crate::entry::{Answer, Applied, Entry, Fatal};
 use crate::hash::{self, KvHash};
 use crate::lease::Leases;
@@ -17,7 +18,7 @@ use crate::log::{LogOptions, RevisionLog};
 use crate::members::Members;
 use crate::mvcc::index::Index;
 use crate::mvcc::range::RangeOutcome;
-use crate::mvcc::{Mvcc, ReadError, Revisions};
+use crate::mvcc::{FIRST_REVISION, Mvcc, ReadError, Revisions};
 use crate::tables::Tables;
 
 /// What all members of a cluster must have in common for equal entries to mean the same.
@@ -46,6 +47,9 @@ pub struct Store {
     pub(crate) tables: Tables,
     applied_index: u64,
     applied_term: u64,
+    /// Raft's configuration, as its owner encodes it; stored with checkpoints.
+    conf_state: Bytes,
+    pub(crate) checkpoint_pin: Option<Pin>,
 }
 
 /// The parts of a store as a checkpoint or a snapshot has them.
@@ -68,13 +72,17 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(files: Arc<dyn Files>, options: StoreOptions) -> Self {
-        Self {
-            options,
-            mvcc: Mvcc::new(files, options.log),
+        let revisions =
+            Revisions { current: FIRST_REVISION, compact_scheduled: -1, compact_finished: -1 };
+        let parts = Parts {
+            index: Index::default(),
+            log: RevisionLog::new(files, options.log),
+            revisions,
             tables: Tables::default(),
             applied_index: 0,
             applied_term: 0,
-        }
+        };
+        Self::assemble(options, parts)
     }
 
     /// A store put together from a checkpoint or a snapshot.
@@ -82,7 +90,8 @@ impl Store {
     pub fn assemble(options: StoreOptions, parts: Parts) -> Self {
         let Parts { index, log, revisions, tables, applied_index, applied_term } = parts;
         let mvcc = Mvcc::assemble(index, log, revisions);
-        Self { options, mvcc, tables, applied_index, applied_term }
+        let (conf_state, checkpoint_pin) = (Bytes::new(), None);
+        Self { options, mvcc, tables, applied_index, applied_term, conf_state, checkpoint_pin }
     }
 
     /// Apply a committed entry whose reply somebody waits for. Deterministic. An entry at or below
@@ -182,6 +191,19 @@ impl Store {
     #[must_use]
     pub fn applied_term(&self) -> u64 {
         self.applied_term
+    }
+
+    /// Raft's configuration as of the applied index, as its owner encodes it; empty until
+    /// [`Store::set_conf_state`].
+    #[must_use]
+    pub fn conf_state(&self) -> &Bytes {
+        &self.conf_state
+    }
+
+    /// Note Raft's configuration, to be stored with the next checkpoint: after a configuration
+    /// change is applied, before the next entry is.
+    pub fn set_conf_state(&mut self, conf_state: Bytes) {
+        self.conf_state = conf_state;
     }
 
     /// The keys.

@@ -13,7 +13,7 @@ use crate::ours::{Ours, encode};
 use crate::request::Request;
 
 /// The entry of a request that is replicated.
-fn entry(index: u64, request: &Request) -> Option<Entry> {
+pub(crate) fn entry(index: u64, request: &Request) -> Option<Entry> {
     let (kind, body) = match request {
         Request::Range(range) => (RequestKind::Range, range.encode_to_vec()),
         Request::Put(put) => (RequestKind::Put, put.encode_to_vec()),

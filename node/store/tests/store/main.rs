@@ -1,6 +1,8 @@
 //! The state machine against a naive model of etcd, against scripts, against itself, and against
 //! genuine etcd.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod determinism;
 mod generate;
 mod genuine;
@@ -10,6 +12,7 @@ mod model;
 mod model_test;
 mod ours;
 mod request;
+mod restart;
 mod scripts;
 mod stream;
 mod tables;

@@ -106,7 +106,7 @@ fn the_second_version_of_a_change_is_validated_too() {
         r#type: Some(ConfChangeType::ConfChangeRemoveNode as i32),
         node_id: Some(4),
     };
-    let changes = vec![single, single];
+    let changes = [single, single];
     for count in [1, 2] {
         let changes = changes[..count].to_vec();
         let message = ConfChangeV2 { changes, ..ConfChangeV2::default() };

@@ -16,6 +16,7 @@
 //! `newest` is never below a change of the subtree.
 
 mod leaf;
+mod loader;
 mod node;
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,11 @@ mod versions;
 
 use std::ops::ControlFlow;
 
+pub use loader::{Loader, decode_versions, encode_versions};
 pub use versions::{History, Version, Versions};
 
-use self::leaf::{LEAF_KEYS_MAX, Leaf};
-use self::node::{Child, Node, Span};
+use self::leaf::Leaf;
+use self::node::{Node, Span};
 use super::key_range::KeyRange;
 use crate::revision::Revision;
 
@@ -74,30 +76,9 @@ impl Index {
     /// # Errors
     /// If keys or changes do not ascend.
     pub fn load(keys: impl IntoIterator<Item = ExportedKey>) -> Result<Self, LoadError> {
-        let mut leaves = Vec::new();
-        let mut block: Vec<(Vec<u8>, Versions)> = Vec::with_capacity(LEAF_KEYS_MAX);
-        let mut last: Option<Vec<u8>> = None;
-        for (at, ExportedKey { key, versions }) in keys.into_iter().enumerate() {
-            if !versions.is_sorted_by(|left, right| left.revision < right.revision) {
-                return Err(LoadError::Changes { at });
-            }
-            let Some(versions) = Versions::from_slice(&versions) else {
-                return Err(LoadError::Changes { at });
-            };
-            let before = block.last().map(|(key, _)| key).or(last.as_ref());
-            if before.is_some_and(|before| *before >= key) {
-                return Err(LoadError::Order { at });
-            }
-            block.push((key, versions));
-            if block.len() == LEAF_KEYS_MAX {
-                last = block.last().map(|(key, _)| key.clone());
-                leaves.push(Child::new(Node::Leaf(Leaf::from_sorted(block.drain(..)))));
-            }
-        }
-        if !block.is_empty() {
-            leaves.push(Child::new(Node::Leaf(Leaf::from_sorted(block.drain(..)))));
-        }
-        Ok(Self { root: Node::build(leaves) })
+        let mut loader = Loader::default();
+        keys.into_iter().try_for_each(|key| loader.push(key))?;
+        Ok(loader.finish())
     }
 
     /// Keys that exist now.

@@ -15,6 +15,7 @@ use self::member::Member;
 use crate::generate;
 use crate::ours::Ours;
 use crate::request::{Reply, Request};
+use crate::scripts::{self, Step};
 
 /// Requests of one history: a few seconds' worth.
 const REQUESTS: usize = 3000;
@@ -38,6 +39,28 @@ fn says_what_genuine_etcd_says() {
         }
     }
     assert!(hashes > REQUESTS / 30, "{hashes} hashes were compared");
+}
+
+#[test]
+fn genuine_etcd_prints_what_the_scripts_say() {
+    let Some(program) = member::program() else {
+        eprintln!("SKIPPED: no genuine etcd; build it with e2e/genuine-etcd");
+        return;
+    };
+    for path in scripts::paths() {
+        let mut genuine = Member::start(&program);
+        let mut ours = Ours::new();
+        let script = std::fs::read_to_string(&path).unwrap();
+        let printed = scripts::run(&script, &mut |step| {
+            let mine = ours.step(step);
+            match step {
+                // Compactions leave hashes of their own behind: other tests compare these.
+                Step::Ask(Request::Hash(_)) | Step::Prune => mine,
+                Step::Ask(request) => Some(genuine.answer(request)),
+            }
+        });
+        assert_eq!(printed, script, "{}", path.display());
+    }
 }
 
 #[test]

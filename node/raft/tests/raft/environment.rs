@@ -149,16 +149,15 @@ impl Environment {
     /// Applies entries to a state machine that appends each command to its state.
     fn apply(member: &mut Member, entries: &[Entry]) {
         for entry in entries {
-            let applied = member.raw.storage().history.last().map(|state| state.metadata.index);
-            if applied.is_some_and(|applied| applied >= entry.index) {
-                // A snapshot, whose state has it already, was faster.
+            if entry.index < member.raw.raft().first_index() {
+                // A snapshot was faster: its configuration is in force already, and its state
+                // has the entry or will, once it is stored.
                 continue;
             }
             let change = AnyConfChange::from_entry(entry).expect("a change that parses");
             let mut conf_state = None;
             let mut update = entry.data.clone();
-            let is_included = entry.index < member.raw.raft().first_index();
-            if let Some(change) = change.map(AnyConfChange::into_v2).filter(|_| !is_included) {
+            if let Some(change) = change.map(AnyConfChange::into_v2) {
                 conf_state = Some(member.raw.apply_conf_change(&change).expect("it applies"));
                 update = change.context;
             }

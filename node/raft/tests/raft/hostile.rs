@@ -4,8 +4,9 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_raft::{
-    ConfState, Config, Entry, EntryKind, Index, MemoryStorage, Message, MessageKind, NodeId,
-    Participation, READS_MAX, RawNode, Role, Snapshot, SnapshotMetadata, StepError, Storage, Term,
+    ConfState, Config, Entry, EntryId, EntryKind, Index, MemoryStorage, Message, MessageKind,
+    NodeId, Participation, READS_MAX, RawNode, Role, Snapshot, SnapshotMetadata, StepError,
+    Storage, Term,
 };
 
 use crate::environment::config_stub;
@@ -279,6 +280,24 @@ fn a_passive_member_takes_in_entries_but_gives_no_vote() {
     let mut raw = leader(&[1], 1);
     raw.set_participation(Participation::Passive);
     assert_eq!(raw.raft().role(), Role::Follower);
+}
+
+#[test]
+fn a_member_that_votes_as_if_it_had_its_lost_end_refuses_shorter_logs() {
+    for (log_term, index, is_granted) in [(1, 9, false), (2, 3, false), (2, 4, true), (3, 1, true)]
+    {
+        let mut raw = member(&[1], 1);
+        flush(&mut raw);
+        let floor = EntryId { term: Term(2), index: Index(4) };
+        raw.set_participation(Participation::VotesOnly { floor });
+        (0..100).for_each(|_| raw.tick());
+        raw.step(message(MessageKind::MsgTimeoutNow, 2, 1)).expect("ignored");
+        assert_eq!((raw.raft().role(), raw.raft().term()), (Role::Follower, Term(1)));
+        let mut request = message(MessageKind::MsgVote, 2, 5);
+        (request.log_term, request.index) = (Term(log_term), Index(index));
+        raw.step(request).expect("a request");
+        assert_eq!(flush(&mut raw)[0].reject, !is_granted, "{index} of {log_term}");
+    }
 }
 
 #[test]

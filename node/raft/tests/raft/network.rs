@@ -302,10 +302,11 @@ const STEPS: usize = 3000;
 #[test]
 fn safety_holds_under_faults_and_progress_comes_after() {
     let (mut elections, mut applied, mut reads) = (0, 0, 0);
-    let seeds = match std::env::var("QUORATE_SEED") {
+    let seeds: Vec<u64> = match std::env::var("QUORATE_SEED") {
         Ok(seed) => vec![seed.parse().expect("a seed")],
         Err(_) => (1..=SEEDS).collect(),
     };
+    let is_whole = seeds.len() > 1;
     for seed in seeds {
         eprintln!("QUORATE_SEED={seed}");
         let mut walk = Walk::new(seed);
@@ -318,5 +319,6 @@ fn safety_holds_under_faults_and_progress_comes_after() {
         reads += walk.checker.reads_confirmed;
     }
     eprintln!("{elections} elections, {applied} entries applied, {reads} reads confirmed");
-    assert!(elections > 100 && applied > 1000 && reads > 100, "too little happened");
+    let much = elections > 100 && applied > 1000 && reads > 100;
+    assert!(much || !is_whole, "too little happened");
 }

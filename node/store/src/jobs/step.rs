@@ -63,7 +63,8 @@ pub enum Outcome {
 /// Why a job has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// The disk is full. Nothing is lost; the job may be started again.
+    /// The disk is full. Nothing is lost; the job may be started again, after a pause, for it
+    /// stays due.
     #[error("the disk is full")]
     Full(#[source] io::Error),
     /// The disk failed a write or a sync. The process must stop: what is durable is unknown.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use quorate_disk::{Disk, Operation, Ticket};
 use sim_disk::{Corruption, FaultyDisk, Image};
 
 use super::model::Entry;
@@ -146,6 +147,42 @@ fn others_files_and_later_formats_are_refused_by_name() {
     let empty = FaultyDisk::new(1);
     let gap = restart(empty.files(FOLDER), OpenOptions { log_start: 2, ..SMALL }, &entries);
     assert!(matches!(gap, Err(OpenError::Gap { applied_index: 0, log_start: 2 })));
+}
+
+/// The disk with other first bytes in its newest file of this kind.
+fn overwrite(image: &Image, suffix: &str, header: &[u8]) -> FaultyDisk {
+    let disk = FaultyDisk::from_image(image, 1);
+    let mut paths = each_file(image).into_iter().map(|(path, _)| path);
+    let path = paths.rfind(|path| path.contains(suffix)).unwrap();
+    let data = vec![bytes::Bytes::copy_from_slice(header)];
+    let mut handle = disk.handle("");
+    handle.submit(Ticket(1), Operation::Write { path: path.into(), offset: 0, data });
+    disk.complete_all();
+    disk
+}
+
+#[test]
+fn a_later_format_is_refused_although_an_older_checkpoint_is_there() {
+    let (image, entries, _) = prepared();
+    // Magic, version 2, and whatever stands in the rest of the header, with its checksum.
+    for (suffix, magic, rest) in
+        [(".manifest", b"QRTMANIF", 4), (".index", b"QRTINDEX", 8), ("segment-", b"QRTSEGMT", 8)]
+    {
+        let mut header = [&magic[..], &2_u32.to_le_bytes(), &vec![0; rest]].concat();
+        header.extend(crc32c::crc32c(&header).to_le_bytes());
+        let disk = overwrite(&image, suffix, &header);
+        match restart(disk.files(FOLDER), SMALL, &entries) {
+            Err(OpenError::Newer { file, found: 2, supported: 1 }) => {
+                assert!(file.contains(suffix))
+            }
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("{suffix} of a later format is taken"),
+        }
+    }
+    let disk = overwrite(&image, ".manifest", b"SQLite format 3\0");
+    let restarted = restart(disk.files(FOLDER), SMALL, &entries).map_err(|error| error.to_string());
+    let reason = restarted.unwrap_or_else(|error| panic!("{error}")).fell_back.unwrap().reason;
+    assert_eq!(reason, DamageReason::Foreign);
 }
 
 #[test]

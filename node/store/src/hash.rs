@@ -7,13 +7,17 @@
 
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
 use quorate_api::Error;
+use quorate_api::raftpb::ConfState;
 
 use crate::log::Damage;
 use crate::mvcc::index::{Version, Versions};
 use crate::mvcc::key_range::KeyRange;
 use crate::mvcc::{Mvcc, ReadError};
 use crate::revision::Revision;
+use crate::snapshot::{BUCKETS, KEY_BUCKET, META_BUCKET, record_key, small_buckets};
+use crate::store::Store;
 
 /// Odd 64-bit constants without structure (digits of π).
 const FOLD: [u64; 3] = [0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7345, 0xA409_3822_299F_31D1];
@@ -66,32 +70,6 @@ pub struct KvHash {
     pub compact_revision: i64,
     /// The store's revision.
     pub current_revision: i64,
-}
-
-/// The key of a record in etcd's `key` bucket: 17 bytes, 18 for a tombstone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordKey {
-    bytes: [u8; 18],
-    length: usize,
-}
-
-impl RecordKey {
-    /// Of a change.
-    #[must_use]
-    pub fn new(version: &Version) -> Self {
-        let mut bytes = [0; 18];
-        bytes[..8].copy_from_slice(&version.revision.main.to_be_bytes());
-        bytes[8] = b'_';
-        bytes[9..17].copy_from_slice(&version.revision.sub.to_be_bytes());
-        bytes[17] = b't';
-        Self { bytes, length: if version.is_tombstone() { 18 } else { 17 } }
-    }
-
-    /// Its bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
 }
 
 /// HashKV in steps: first what is to be hashed is collected from the index, then it is read in
@@ -152,7 +130,7 @@ impl KvHasher {
         let mut done = 0;
         for version in records {
             let body = mvcc.body(version.revision)?;
-            self.crc = crc32c::crc32c_append(self.crc, RecordKey::new(version).as_bytes());
+            self.crc = crc32c::crc32c_append(self.crc, &record_key(version));
             self.crc = crc32c::crc32c_append(self.crc, &body);
             done += 1;
         }
@@ -205,6 +183,11 @@ impl KvHasher {
     }
 }
 
+/// The record's key in etcd's `key` bucket.
+fn record_key(version: &Version) -> Bytes {
+    record_key::encode(version.revision, version.is_tombstone())
+}
+
 /// HashKV at once.
 ///
 /// # Errors
@@ -216,4 +199,47 @@ pub fn hash_kv(mvcc: &Mvcc, revision: i64) -> Result<KvHash, ReadError> {
             return Ok(hash);
         }
     }
+}
+
+/// Rows of the bucket `meta` that differ between members, or change without any request.
+const NOT_HASHED: [&[u8]; 3] = [b"consistent_index", b"term", b"storageVersion"];
+
+/// etcd's Hash: CRC-32C over the names and contents of all buckets. It depends on how far
+/// compaction is carried out, so that it serves tests rather than operation; at once, so that a
+/// large store is locked for long.
+///
+/// # Errors
+/// [`Damage`] if the disk does not give back what was written.
+pub fn hash_store(store: &Store, conf_state: &ConfState) -> Result<u32, Damage> {
+    let small = small_buckets(store, conf_state);
+    let mut crc = 0;
+    for bucket in BUCKETS {
+        crc = crc32c::crc32c_append(crc, bucket.as_bytes());
+        if bucket == KEY_BUCKET {
+            crc = hash_records(store.mvcc(), crc)?;
+            continue;
+        }
+        for (key, value) in small.pairs(bucket) {
+            if bucket != META_BUCKET || !NOT_HASHED.contains(&key.as_ref()) {
+                crc = crc32c::crc32c_append(crc, key);
+                crc = crc32c::crc32c_append(crc, value);
+            }
+        }
+    }
+    Ok(crc)
+}
+
+/// Append all records that are there, in the order of their revisions.
+fn hash_records(mvcc: &Mvcc, mut crc: u32) -> Result<u32, Damage> {
+    let mut all = Vec::new();
+    mvcc.index().visit(&KeyRange::all(), &mut |_, versions| {
+        all.extend(versions.iter());
+        ControlFlow::Continue(())
+    });
+    all.sort_unstable_by_key(|version| version.revision);
+    for version in &all {
+        crc = crc32c::crc32c_append(crc, &record_key(version));
+        crc = crc32c::crc32c_append(crc, &mvcc.body(version.revision)?);
+    }
+    Ok(crc)
 }

@@ -17,6 +17,12 @@ const NAMED_SINCE_MINOR: u64 = 6;
 /// index.
 #[must_use]
 pub fn capture(store: &mut Store, conf_state: &ConfState, trailer: Trailer) -> SnapshotStream {
+    let small = small_buckets(store, conf_state);
+    SnapshotStream::new(small, store.mvcc_mut().log_mut().pin(), trailer)
+}
+
+/// What etcd's file would have besides the records.
+pub(crate) fn small_buckets(store: &Store, conf_state: &ConfState) -> SmallBuckets {
     let mut small = SmallBuckets::new();
     for (bucket, rows) in store.tables().buckets() {
         for (key, value) in rows {
@@ -35,7 +41,7 @@ pub fn capture(store: &mut Store, conf_state: &ConfState, trailer: Trailer) -> S
         storage_version: storage_version(store.cluster().version.as_deref()),
     };
     meta.put_into(&mut small);
-    SnapshotStream::new(small, store.mvcc_mut().log_mut().pin(), trailer)
+    small
 }
 
 /// The schema's version follows the cluster's, as in etcd: a member of the cluster's version can

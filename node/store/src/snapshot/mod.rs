@@ -32,7 +32,7 @@ mod conf_state;
 mod file;
 mod install;
 mod meta;
-mod record_key;
+pub(crate) mod record_key;
 mod stream;
 
 #[cfg(test)]
@@ -40,6 +40,7 @@ mod tests;
 
 pub use buckets::{BUCKETS, KEY_BUCKET, META_BUCKET, SmallBuckets, UnknownBucket};
 pub use capture::capture;
+pub(crate) use capture::small_buckets;
 pub use file::{DigestRule, FileError, Records, SnapshotFile};
 pub use install::{Install, InstallError, NewCluster, Progress, Verification};
 pub use meta::{Meta, MetaError};

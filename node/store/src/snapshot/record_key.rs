@@ -21,7 +21,7 @@ pub(super) fn key_bytes(tombstone: bool) -> usize {
 }
 
 /// A revision as etcd writes it, also as a value.
-pub(super) fn encode(revision: Revision, tombstone: bool) -> Bytes {
+pub(crate) fn encode(revision: Revision, tombstone: bool) -> Bytes {
     let mut key = BytesMut::with_capacity(REVISION_BYTES + 1);
     key.put_i64(revision.main);
     key.put_u8(SEPARATOR);

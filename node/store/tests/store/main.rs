@@ -14,5 +14,6 @@ mod ours;
 mod request;
 mod restart;
 mod scripts;
+mod sharing;
 mod stream;
 mod tables;

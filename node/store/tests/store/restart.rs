@@ -25,7 +25,6 @@ fn log_options() -> LogOptions {
         flush_bytes: 256,
         unflushed_bytes_max: 4096,
         resident_bytes: 0,
-        ..LogOptions::default()
     }
 }
 

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Invariants that every implementation keeps:
-//! - Operations of one handle take effect in the order of their submission, and complete in it.
+//! - Operations of one handle take effect in the order of their submission, and complete in it;
+//!   but a sync may wait for writes and syncs of the same file that follow it, and be one for all.
 //! - A completed [`Operation::Sync`] means: every write to that file submitted before it is
 //!   durable. A completed [`Operation::SyncDirectory`] means the same for names.
 //! - Nothing else is durable. After a crash, any subset of what was not synced may be there.

@@ -349,6 +349,17 @@ impl Inner {
     }
 }
 
+/// How many writes and syncs of one file the operations end with.
+fn trailing_run(operations: &[&Operation]) -> usize {
+    let file = |operation: &Operation| match operation {
+        Operation::Write { path, .. } | Operation::Sync { path } => Some(path.clone()),
+        _ => None,
+    };
+    let last = operations.last().and_then(|operation| file(operation));
+    let run = operations.iter().rev();
+    run.take_while(|operation| last.is_some() && file(operation) == last).count()
+}
+
 /// Let queued operations of each handle happen up to a random one, then lose power.
 fn crash_with_queues(
     state: &mut State,
@@ -363,8 +374,25 @@ fn crash_with_queues(
             CrashPolicy::KeepAll => length,
             CrashPolicy::Prefix | CrashPolicy::Torn | CrashPolicy::Any => random.below(length + 1),
         };
-        for queued in queue.submitted.iter().take(happened as usize) {
-            if state.execute(&queued.operation, None, random).is_err() {
+        let happened: Vec<&Operation> = queue
+            .submitted
+            .iter()
+            .take(happened as usize)
+            .map(|queued| &queued.operation)
+            .collect();
+        // A disk may do writes that touch each other's file first and sync them once.
+        let run = happened.len() - trailing_run(&happened);
+        let late = match policy {
+            CrashPolicy::LoseUnsynced | CrashPolicy::KeepAll => happened.len(),
+            CrashPolicy::Prefix | CrashPolicy::Torn | CrashPolicy::Any => {
+                run + random.below((happened.len() - run) as u64 + 1) as usize
+            }
+        };
+        for (at, operation) in happened.into_iter().enumerate() {
+            if at >= late && matches!(operation, Operation::Sync { .. }) {
+                continue;
+            }
+            if state.execute(operation, None, random).is_err() {
                 break;
             }
         }

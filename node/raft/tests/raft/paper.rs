@@ -390,6 +390,51 @@ fn s5_4_3_what_is_not_durable_does_not_count() {
     assert_eq!(raw.raft().committed(), Index(2));
 }
 
+/// The storage work of a member with asynchronous storage, after it took in `message`.
+fn write_after(raw: &mut RawNode<MemoryStorage>, message: Message) -> Message {
+    raw.step(message).expect("a message that is taken in");
+    let messages = raw.ready().messages;
+    messages.into_iter().find(|sent| sent.to == NodeId::APPEND_THREAD).expect("a write")
+}
+
+fn indexes_and_terms(entries: &[Entry]) -> Vec<(u64, u64)> {
+    entries.iter().map(|entry| (entry.index.0, entry.term.0)).collect()
+}
+
+/// An entry is replaced and comes back while the first write of it is confirmed: the replacement
+/// is still to be written in between, so the log in memory must not be given up for storage's.
+#[test]
+fn s5_4_3_a_confirmation_of_an_older_term_does_not_count() {
+    let config = Config { async_storage_writes: true, ..config_stub(NodeId(1)) };
+    let mut raw = member_with(config, cluster_of(3), &[1], 1);
+    let first = write_after(&mut raw, append(2, (1, 1), &[2], 0));
+    let second = write_after(&mut raw, append(3, (1, 1), &[3], 0));
+    let third = write_after(&mut raw, append(4, (1, 1), &[2], 0));
+    for write in [first, second] {
+        raw.storage_mut().append(&write.entries);
+        let own = write.responses.into_iter().filter(|response| response.to == NodeId(1));
+        own.for_each(|response| raw.step(response).expect("a confirmation"));
+    }
+    assert_eq!(terms_of(raw.storage()), [1, 3], "the third write has not happened yet");
+    let fourth = write_after(&mut raw, append(4, (2, 2), &[4], 0));
+    let answer = fourth.responses.iter().find(|sent| sent.to == NodeId(2)).expect("an answer");
+    assert!(!answer.reject, "the log has entry 2 of term 2");
+    for write in [third, fourth] {
+        raw.storage_mut().append(&write.entries);
+    }
+    assert_eq!(terms_of(raw.storage()), [1, 2, 4]);
+}
+
+#[test]
+fn s5_4_3_what_is_replaced_while_it_is_written_is_written_again() {
+    let config = Config { async_storage_writes: true, ..config_stub(NodeId(1)) };
+    let mut raw = member_with(config, cluster_of(3), &[1], 1);
+    let first = write_after(&mut raw, append(2, (1, 1), &[2, 2, 2], 0));
+    assert_eq!(indexes_and_terms(&first.entries), [(2, 2), (3, 2), (4, 2)]);
+    let second = write_after(&mut raw, append(3, (2, 2), &[3, 3], 0));
+    assert_eq!(indexes_and_terms(&second.entries), [(3, 3), (4, 3)]);
+}
+
 // §6 and thesis 4: membership
 
 #[test]

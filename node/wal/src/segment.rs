@@ -24,7 +24,7 @@ pub(crate) const SEGMENT_BYTES_MIN: u64 = SEGMENT_HEADER_BYTES + 2 * SECTOR;
 
 /// Zeroes that a new segment is pre-written with at a time: small enough not to be felt by a batch
 /// that waits behind them.
-pub(crate) const PREPARE_BYTES: usize = 128 << 10;
+pub(crate) const PREPARE_BYTES: usize = 512 << 10;
 
 pub(crate) static ZEROES: [u8; PREPARE_BYTES] = [0; PREPARE_BYTES];
 

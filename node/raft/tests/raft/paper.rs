@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use quorate_raft::{
-    ConfChange, ConfChangeKind, ConfState, Config, Entry, Index, MemoryStorage, Message,
-    MessageKind, NodeId, RawNode, Role, Storage, Term,
+    AnyConfChange, ConfChange, ConfChangeKind, ConfState, Config, Entry, HardState, Index,
+    MemoryStorage, Message, MessageKind, NodeId, RawNode, Role, Storage, Term,
 };
 
 use crate::environment::config_stub;
@@ -467,6 +467,26 @@ fn s6_a_new_leader_takes_no_change_before_it_has_applied_its_log() {
     flush(&mut raw);
     let entries = raw.storage().entries(Index(4), Index(5), u64::MAX).expect("an entry");
     assert!(entries[0].data.is_empty(), "there may be a change in entry 2");
+}
+
+#[test]
+fn s6_who_has_not_applied_a_committed_change_does_not_campaign() {
+    let change =
+        ConfChange { kind: ConfChangeKind::AddNode, node_id: NodeId(4), ..ConfChange::default() };
+    let mut storage = MemoryStorage::with_conf_state(cluster_of(3));
+    let entry = AnyConfChange::V1(change.clone()).to_entry();
+    storage.append(&[Entry { term: Term(1), index: Index(1), ..entry }]);
+    let state = HardState { term: Term(1), vote: NodeId::NONE, commit: Index(1) };
+    storage.set_hard_state(state);
+    let mut raw = RawNode::new(config_stub(NodeId(1)), storage).expect("a valid setup");
+    raw.campaign();
+    assert_eq!(raw.raft().role(), Role::Follower);
+    let ready = raw.ready();
+    assert_eq!(ready.committed_entries.len(), 1);
+    raw.apply_conf_change(&change.into_v2()).expect("it applies");
+    raw.advance(ready);
+    raw.campaign();
+    assert_eq!(flush(&mut raw).len(), 3, "the new member is asked too");
 }
 
 #[test]

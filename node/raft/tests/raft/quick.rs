@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use quorate_raft::membership::{Changer, restore};
 use quorate_raft::quorum::{JointConfig, MajorityConfig, VoteResult};
 use quorate_raft::{
-    AutoLeave, ConfChangeKind, ConfChangeSingle, Index, Inflights, NodeId, Tracker,
+    AutoLeave, ConfChangeKind, ConfChangeSingle, Entry, Index, Inflights, NodeId, Term, Tracker,
 };
 
 fn any_majority() -> impl Strategy<Value = MajorityConfig> {
@@ -197,4 +197,12 @@ proptest! {
             prop_assert!(before.len() / 2 + 1 + after.len() / 2 + 1 > all);
         }
     }
+}
+
+/// `Entry{Term: 300, Index: 7, Data: "abc"}` has ten bytes in etcd's own library.
+#[test]
+fn an_entry_is_as_large_as_raftpb_makes_it() {
+    let entry = Entry { term: Term(300), index: Index(7), ..Entry::normal("abc") };
+    assert_eq!(entry.size(), 10);
+    assert_eq!(Entry { data: bytes::Bytes::new(), ..entry }.size(), 5);
 }

@@ -178,7 +178,8 @@ impl<'a> Search<'a> {
                     .find(|kv| keys.contains(&kv.key) && kv.create_revision < revision);
                 match survivor {
                     Some(kv) => format!("{kv:?} stands"),
-                    None if changes.is_some() && gone.count() as i64 != deleted => {
+                    // More may be gone by another deletion of the same transaction.
+                    None if changes.is_some() && (gone.count() as i64) < deleted => {
                         format!("revision {revision} holds {changes:?}")
                     }
                     None => return Ok(()),

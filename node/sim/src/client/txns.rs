@@ -110,23 +110,21 @@ impl Client {
         operations
     }
 
-    /// A transaction in a transaction in a transaction. The inner ones come first, so that what
-    /// is written beside them may overlap only where that is malformed.
+    /// A transaction in a transaction in a transaction, before or after what is beside it.
     fn nested(&mut self) -> Txn {
         let innermost = Txn {
             compare: vec![self.some_compare()],
             success: vec![self.some_operation()],
             failure: vec![TxnOperation::Range(self.some_range())],
         };
-        let inner = Txn {
-            compare: vec![self.some_compare()],
-            success: vec![TxnOperation::Txn(innermost), self.some_operation()],
-            failure: vec![self.some_operation()],
-        };
-        let read = TxnOperation::Range(self.some_range());
+        let mut success = vec![TxnOperation::Txn(innermost), self.some_operation()];
+        self.random.shuffle(&mut success);
+        let compare = vec![self.some_compare()];
+        let inner = Txn { compare, success, failure: vec![self.some_operation()] };
+        let mut success = vec![TxnOperation::Txn(inner), self.some_operation()];
+        self.random.shuffle(&mut success);
         let compare = if self.random.chance(1, 2) { vec![self.some_compare()] } else { Vec::new() };
-        let failure = vec![self.some_operation()];
-        Txn { compare, success: vec![TxnOperation::Txn(inner), read], failure }
+        Txn { compare, success, failure: vec![self.some_operation()] }
     }
 
     fn some_operation(&mut self) -> TxnOperation {

@@ -18,7 +18,9 @@ pub(super) fn evaluate(model: &Model, request: &Request) -> Result<Evaluated, Re
         Request::DeleteRange(delete) => pending.delete_range(delete),
         Request::Txn(txn) => {
             check_duplicates(txn)?;
-            pending.txn(txn)?
+            let mut path = Vec::new();
+            pending.find_path(txn, &mut path);
+            pending.txn(txn, &mut path.into_iter())?
         }
         Request::Compact { revision } => {
             if *revision <= model.compact_revision {
@@ -97,14 +99,13 @@ impl Pending<'_> {
 
     fn range(&self, range: &Range) -> Result<RangeResult, Refusal> {
         let Range { keys, revision, limit, consistency: _, projection } = range;
-        let current = self.model.revision + i64::from(!self.events.is_empty());
-        if *revision > current {
+        if *revision > self.model.revision {
             return Err(Refusal::FutureRevision);
         }
         if *revision > 0 && *revision < self.model.compact_revision {
             return Err(Refusal::Compacted);
         }
-        let mut kvs: Vec<KeyValue> = if *revision <= 0 || *revision > self.model.revision {
+        let mut kvs: Vec<KeyValue> = if *revision <= 0 {
             self.current(keys)
         } else {
             self.model.range_at(keys, *revision).cloned().collect()
@@ -168,8 +169,20 @@ impl Pending<'_> {
         self.changed.insert(key, kv);
     }
 
-    fn txn(&mut self, txn: &Txn) -> Result<Body, Refusal> {
+    /// Which conditions hold, for each transaction that is going to run, outer ones first. Inner
+    /// ones, too, are decided before anything is written.
+    fn find_path(&self, txn: &Txn, path: &mut Vec<bool>) {
         let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
+        path.push(succeeded);
+        for operation in if succeeded { &txn.success } else { &txn.failure } {
+            if let TxnOperation::Txn(txn) = operation {
+                self.find_path(txn, path);
+            }
+        }
+    }
+
+    fn txn(&mut self, txn: &Txn, path: &mut impl Iterator<Item = bool>) -> Result<Body, Refusal> {
+        let succeeded = path.next().expect("the path holds every transaction that runs");
         let branch = if succeeded { &txn.success } else { &txn.failure };
         let mut results = Vec::with_capacity(branch.len());
         for operation in branch {
@@ -177,7 +190,7 @@ impl Pending<'_> {
                 TxnOperation::Range(range) => Body::Range(self.range(range)?),
                 TxnOperation::Put(put) => self.put(put)?,
                 TxnOperation::DeleteRange(delete) => self.delete_range(delete),
-                TxnOperation::Txn(txn) => self.txn(txn)?,
+                TxnOperation::Txn(txn) => self.txn(txn, path)?,
             });
         }
         Ok(Body::Txn { succeeded, results })

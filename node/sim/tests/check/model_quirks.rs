@@ -163,3 +163,30 @@ fn kept_values_need_a_key() {
     let kept = model.get_at(b"a", 3).expect("there");
     assert_eq!((kept.value.as_ref(), kept.version), (b"1".as_ref(), 2));
 }
+
+#[test]
+fn inner_conditions_and_revisions_are_those_before_the_transaction() {
+    let mut model = Model::new();
+    let is_there = Compare {
+        keys: KeyRange::single("a"),
+        relation: Relation::Greater,
+        target: Target::Version(0),
+    };
+    let inner = Txn {
+        compare: vec![is_there],
+        success: vec![],
+        failure: vec![TxnOperation::Put(Put::new("b", "absent"))],
+    };
+    let write = TxnOperation::Put(Put::new("a", "1"));
+    let success = vec![write.clone(), TxnOperation::Txn(inner)];
+    let outer = Txn { success, ..Txn::default() };
+    let (_, body) = apply(&mut model, Request::Txn(outer));
+    let Body::Txn { results, .. } = body else { panic!("a transaction answers as one") };
+    assert!(matches!(results[1], Body::Txn { succeeded: false, .. }), "{results:?}");
+
+    let next = model.revision() + 1;
+    let read = Range { revision: next, ..Range::current(KeyRange::all()) };
+    let success = vec![TxnOperation::Put(Put::new("a", "2")), TxnOperation::Range(read)];
+    let txn = Request::Txn(Txn { success, ..Txn::default() });
+    assert_eq!(model.evaluate(&txn).map(|_| ()), Err(Refusal::FutureRevision));
+}

@@ -25,6 +25,10 @@ pub(super) enum Flaw {
     None,
     /// It forgets a write in a hundred.
     Forgets,
+    /// It answers every read from what the asked member has.
+    ReadsStale,
+    /// Leases end by revocation only.
+    LeasesStay,
     /// A watcher that resumes starts one revision too late.
     SkipsOnResume,
 }
@@ -246,7 +250,8 @@ impl Server {
     fn execute(&mut self, member: MemberId, request: &Request) -> Outcome {
         self.expire();
         let index = (member.0 - 1) as usize;
-        if request.is_serializable() {
+        let is_read = matches!(request, Request::Range(_));
+        if request.is_serializable() || (is_read && self.flaw == Flaw::ReadsStale) {
             return match self.members[index].evaluate(request) {
                 Ok(evaluated) => Outcome::Ok(evaluated.response),
                 Err(refusal) => Outcome::Refused(refusal),
@@ -296,6 +301,9 @@ impl Server {
     }
 
     fn expire(&mut self) {
+        if self.flaw == Flaw::LeasesStay {
+            return;
+        }
         let now = self.now;
         let over: Vec<i64> =
             self.deadlines.extract_if(.., |_, at| *at <= now).map(|it| it.0).collect();

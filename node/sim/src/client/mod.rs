@@ -242,8 +242,12 @@ impl Client {
     }
 
     fn give_up(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let late = self.calls.extract_if(.., |_, call| call.deadline <= now);
-        for (call, UnderWay { member, request, deadline: _ }) in late.collect::<Vec<_>>() {
+        let late = self.calls.iter().filter(|(_, call)| call.deadline <= now);
+        let late: Vec<Call> = late.map(|(call, _)| *call).collect();
+        for call in late {
+            let Some(UnderWay { member, request, deadline: _ }) = self.calls.remove(&call) else {
+                continue;
+            };
             actions.push(Action::GiveUp { call });
             self.wonder(&request);
             self.leave(member);

@@ -305,9 +305,9 @@ impl Server {
             return;
         }
         let now = self.now;
-        let over: Vec<i64> =
-            self.deadlines.extract_if(.., |_, at| *at <= now).map(|it| it.0).collect();
-        for id in over {
+        let over = self.deadlines.iter().filter(|(_, at)| **at <= now);
+        for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.deadlines.remove(&id);
             if let Ok(evaluated) = self.model.apply(&Request::LeaseRevoke { id })
                 && !evaluated.events.is_empty()
             {

@@ -6,9 +6,9 @@ use quorate_replica::{
     AlarmFact, AlarmKind, Applied, ConfChangeVerdict, Facts, LeaseChange, LeaseFact, MemberFact,
     Presence, RequestId, Role,
 };
-use quorate_store::store::Store;
 use quorate_store::entry::{self, Answer, Fatal, Reply, Touched};
 use quorate_store::log::Record;
+use quorate_store::store::Store;
 
 /// What a run of entries did.
 #[derive(Debug, Default)]

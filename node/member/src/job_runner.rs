@@ -16,6 +16,15 @@ pub struct JobRunner {
     results: Vec<io::Result<()>>,
 }
 
+/// Which jobs may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// All that are due.
+    All,
+    /// Only flushes: the store is becoming another one.
+    Flush,
+}
+
 /// What a call did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -62,7 +71,7 @@ impl JobRunner {
     /// Hear the end of an operation.
     pub fn on_completion(&mut self, completion: Completion) {
         // Operations of a job that was aborted end unheard.
-        if completion.ticket.0 + self.outstanding as u64 > self.next_ticket && self.outstanding > 0
+        if self.outstanding > 0 && completion.ticket.0 + self.outstanding as u64 >= self.next_ticket
         {
             self.outstanding -= 1;
             self.results.push(completion.result);
@@ -84,12 +93,17 @@ impl JobRunner {
         &mut self,
         store: &mut S,
         disk: &mut dyn Disk,
+        allowed: Allowed,
     ) -> Result<Progress, JobError> {
         if self.outstanding > 0 {
             return Ok(Progress::Waiting);
         }
         if self.running.is_none() {
-            let Some(kind) = self.jobs.due(store) else { return Ok(Progress::Idle) };
+            let due = self.jobs.due(store);
+            let Some(kind) = due.filter(|kind| allowed == Allowed::All || *kind == JobKind::Flush)
+            else {
+                return Ok(Progress::Idle);
+            };
             self.jobs.start(kind);
             self.running = Some(kind);
         }

@@ -21,5 +21,5 @@ mod log_writer;
 pub mod open;
 pub mod route;
 
-pub use job_runner::{JobRunner, Progress};
+pub use job_runner::{Allowed, JobRunner, Progress};
 pub use log_writer::{Freed, LogWriter};

@@ -13,6 +13,8 @@ pub struct LogWriter {
     log: wal::Log,
     /// Batches on their way to the disk, under both their names.
     in_flight: VecDeque<(wal::BatchId, BatchId)>,
+    /// The last durable batch. One that the replica still holds back is later than this, too.
+    durable: BatchId,
     /// Messages that wait for a batch, in the order of their batches.
     waiting: VecDeque<(BatchId, Box<Message>)>,
 }
@@ -31,7 +33,7 @@ impl LogWriter {
     /// A writer for an open log.
     #[must_use]
     pub fn new(log: wal::Log) -> Self {
-        Self { log, in_flight: VecDeque::new(), waiting: VecDeque::new() }
+        Self { log, in_flight: VecDeque::new(), durable: BatchId(0), waiting: VecDeque::new() }
     }
 
     /// The log, to look at.
@@ -50,7 +52,7 @@ impl LogWriter {
     /// The message, if it may be sent now; else it is kept until its batch is durable.
     pub fn send(&mut self, message: Box<Message>, after: Option<BatchId>) -> Option<Box<Message>> {
         match after {
-            Some(batch) if self.is_in_flight(batch) => {
+            Some(batch) if batch > self.durable => {
                 self.waiting.push_back((batch, message));
                 None
             }
@@ -92,16 +94,13 @@ impl LogWriter {
                 }
                 self.in_flight.pop_front();
                 freed.persisted = Some(name);
+                self.durable = name;
             }
         }
-        while self.waiting.front().is_some_and(|(batch, _)| !self.is_in_flight(*batch)) {
+        while self.waiting.front().is_some_and(|(batch, _)| *batch <= self.durable) {
             freed.messages.extend(self.waiting.pop_front().map(|(_, message)| message));
         }
         Ok(())
-    }
-
-    fn is_in_flight(&self, batch: BatchId) -> bool {
-        self.in_flight.front().is_some_and(|(_, first)| *first <= batch)
     }
 }
 

@@ -229,12 +229,7 @@ fn create(
     if !entries.is_empty() {
         wait = log.append(log_disk, bootstrap_batch(&entries, hard_state));
     }
-    let boot = Boot {
-        entries,
-        hard_state,
-        facts: applier::facts(&store),
-        ..Boot::default()
-    };
+    let boot = Boot { entries, hard_state, facts: applier::facts(&store), ..Boot::default() };
     let opened = Opened {
         cluster,
         member,
@@ -486,12 +481,8 @@ fn start_over(
         vote: NodeId(recovered.hard_state.vote),
         commit: Index(0),
     };
-    let boot = Boot {
-        hard_state,
-        facts: applier::facts(&store),
-        repair: Some(repair),
-        ..Boot::default()
-    };
+    let boot =
+        Boot { hard_state, facts: applier::facts(&store), repair: Some(repair), ..Boot::default() };
     let opened = Opened {
         cluster: identity.cluster_id,
         member: identity.member_id,
@@ -514,8 +505,7 @@ fn open_store(
     log_start: u64,
 ) -> Result<OpenStore, StoreError> {
     let mut loader = IndexLoader::default();
-    let opened =
-        checkpoint::open(files, open_options(settings, identity, log_start), &mut loader)?;
+    let opened = checkpoint::open(files, open_options(settings, identity, log_start), &mut loader)?;
     let checkpoint::Opened { state, log, jobs, fell_back } = opened;
     let store = Store::restart(settings.store, &state, loader, log)?;
     Ok((store, jobs, fell_back.map(|damage| damage.to_string())))

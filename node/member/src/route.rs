@@ -15,11 +15,11 @@ use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
 use quorate_api::request::{RequestKind, wrap};
 use quorate_replica::{Priority, Proposal, RequestId};
-use quorate_store::store::Store;
 use quorate_store::apply::check;
 use quorate_store::entry::Reply;
 use quorate_store::mvcc::ReadError;
 use quorate_store::quota;
+use quorate_store::store::Store;
 
 /// A client's request, as the API has it.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,3 +17,4 @@ pub mod client;
 pub mod history;
 pub mod model;
 pub mod random;
+pub mod world;

@@ -1,0 +1,311 @@
+//! Misfortune, and its end.
+
+use std::collections::BTreeMap;
+
+use quorate_raft::NodeId;
+use sim_disk::{Corruption, CrashPolicy, FaultKind};
+
+use super::machine::{LOG_FOLDER, Power, STORE_FOLDER};
+use super::network::End;
+use super::{Happening, MILLIS, Machine, Mark, Marks, World};
+use crate::check::Violation;
+use crate::history::Time;
+use crate::random::Random;
+
+/// Milliseconds between two throws of the dice.
+const WEATHER_MS: u64 = 100;
+
+/// What goes wrong is decided here.
+#[derive(Debug)]
+pub(crate) struct Chaos {
+    random: Random,
+    counts: BTreeMap<String, u64>,
+    leader: Option<(u64, u64)>,
+    joins_at: Option<Time>,
+    space_at: Option<Time>,
+}
+
+impl Chaos {
+    pub(crate) fn new(random: Random) -> Self {
+        Self { random, counts: BTreeMap::new(), leader: None, joins_at: None, space_at: None }
+    }
+
+    pub(crate) fn count(&mut self, fault: &str) {
+        *self.counts.entry(fault.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        self.counts.clone()
+    }
+
+    /// Who led last, as far as it said.
+    pub(crate) fn leader(&self) -> Option<u64> {
+        self.leader.map(|(_, leader)| leader)
+    }
+
+    pub(crate) fn on_leader(&mut self, leader: u64, term: u64, marks: &mut Marks) {
+        match self.leader {
+            Some((known, _)) if known >= term => {}
+            before => {
+                if before.is_some() {
+                    marks.reach(Mark::LeaderChanged);
+                }
+                self.leader = Some((term, leader));
+            }
+        }
+    }
+
+    /// Whether something of this mean time happens now.
+    fn strikes(&mut self, mean_ms: u64) -> bool {
+        mean_ms > 0 && self.random.chance(WEATHER_MS, mean_ms)
+    }
+}
+
+impl World {
+    pub(super) fn weather(&mut self) -> Result<(), Violation> {
+        if self.healed_at.is_some() {
+            return Ok(());
+        }
+        self.after(WEATHER_MS * MILLIS, Happening::Weather);
+        let faults = self.profile.faults.clone();
+        if self.chaos.joins_at.is_some_and(|at| at <= self.now) {
+            self.join();
+        }
+        if self.chaos.space_at.is_some_and(|at| at <= self.now) {
+            self.chaos.space_at = None;
+            self.machines.values().for_each(|machine| machine.disk.set_capacity(None));
+        }
+        if self.chaos.strikes(faults.crash_ms)
+            && let Some(id) = self.any_running()
+        {
+            self.crash_for_a_while(id);
+        }
+        if self.chaos.strikes(faults.crash_all_ms) {
+            self.crash_all();
+        }
+        if self.chaos.joins_at.is_none() && self.chaos.strikes(faults.partition_ms) {
+            self.partition();
+        }
+        if self.chaos.strikes(faults.pause_ms)
+            && let Some(id) = self.any_running()
+        {
+            self.pause(id);
+        }
+        if self.chaos.strikes(faults.slow_disk_ms)
+            && let Some(id) = self.any_running()
+        {
+            let until = self.now.plus(Time(self.chaos.random.below(6_000) * MILLIS));
+            self.chaos.count("slow disk");
+            if let Some(machine) = self.machines.get_mut(&id) {
+                machine.slow_until = until;
+            }
+        }
+        if self.chaos.strikes(faults.disk_error_ms)
+            && let Some(id) = self.any_running()
+        {
+            self.break_disk(id);
+        }
+        if self.chaos.strikes(faults.disk_full_ms)
+            && let Some(id) = self.any_running()
+        {
+            self.fill_disk(id);
+        }
+        if self.chaos.strikes(faults.transfer_ms) {
+            return self.transfer();
+        }
+        Ok(())
+    }
+
+    fn any_running(&mut self) -> Option<u64> {
+        let on: Vec<u64> = self
+            .machines
+            .iter()
+            .filter(|(_, machine)| matches!(machine.power, Power::On(_)))
+            .map(|(id, _)| *id)
+            .collect();
+        self.chaos.random.pick(&on).copied()
+    }
+
+    fn crash_for_a_while(&mut self, id: u64) {
+        if self.chaos.leader() == Some(id) {
+            self.marks.reach(Mark::LeaderCrashed);
+        }
+        self.chaos.count("crash");
+        let corrupt = self.may_corrupt(id)
+            && self.chaos.random.chance(self.profile.faults.corrupt_percent, 100);
+        // A loss of power can take a seal with it, and damage on top of that would be two faults
+        // at once: the one copy that the other makes unreadable.
+        let policy = if corrupt { CrashPolicy::KeepAll } else { CrashPolicy::Any };
+        self.crash(id, policy);
+        if corrupt {
+            self.corrupt(id);
+        }
+        let down = self.chaos.random.below(self.profile.faults.down_ms_max) + 10;
+        self.after(down * MILLIS, Happening::Start { machine: id });
+    }
+
+    fn crash_all(&mut self) {
+        self.chaos.count("crash of all");
+        self.marks.reach(Mark::AllCrashed);
+        let ids: Vec<u64> = self.machines.keys().copied().collect();
+        for id in ids {
+            self.crash(id, CrashPolicy::Any);
+            let down = self.chaos.random.below(3_000) + 10;
+            self.after(down * MILLIS, Happening::Start { machine: id });
+        }
+    }
+
+    /// Whether damage to this machine leaves a majority of whole ones.
+    fn may_corrupt(&self, id: u64) -> bool {
+        let damaged =
+            self.machines.values().filter(|machine| machine.is_damaged && machine.id != id).count();
+        let voters = self.admin.voters();
+        damaged < voters.saturating_sub(1) / 2
+    }
+
+    fn corrupt(&mut self, id: u64) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let random = &mut self.chaos.random;
+        let folder = if random.chance(1, 2) { LOG_FOLDER } else { STORE_FOLDER };
+        let files: Vec<(String, u64)> = machine
+            .disk
+            .list()
+            .into_iter()
+            .filter(|(path, length)| path.starts_with(folder) && *length > 0)
+            .collect();
+        for _ in 0..=random.below(3) {
+            let Some((path, length)) = random.pick(&files).cloned() else { return };
+            let corruption = if random.chance(1, 2) {
+                Corruption::FlipBit { offset: random.below(length), bit: random.below(8) as u8 }
+            } else {
+                Corruption::ZeroSector { sector: random.below(length.div_ceil(512)) }
+            };
+            if machine.disk.corrupt(&path, corruption).is_ok() {
+                machine.is_damaged = true;
+            }
+        }
+        self.judge.on_damaged(id);
+    }
+
+    fn partition(&mut self) {
+        self.chaos.count("partition");
+        self.marks.reach(Mark::Partitioned);
+        let ids: Vec<u64> = self.machines.keys().copied().collect();
+        let random = &mut self.chaos.random;
+        let alone = *random.pick(&ids).expect("there are machines");
+        let leader = self.chaos.leader.map_or(alone, |(_, leader)| leader);
+        let random = &mut self.chaos.random;
+        let others = |id: u64| ids.iter().copied().filter(move |other| *other != id);
+        let mut cuts: Vec<(End, End)> = Vec::new();
+        match random.below(6) {
+            0 => cuts.extend(others(alone).map(|other| (End::Member(alone), End::Member(other)))),
+            1 => cuts.extend(others(alone).map(|other| (End::Member(other), End::Member(alone)))),
+            2 => {
+                for other in others(leader) {
+                    cuts.push((End::Member(leader), End::Member(other)));
+                    cuts.push((End::Member(other), End::Member(leader)));
+                }
+            }
+            3 => {
+                cuts.push((End::Clients, End::Member(leader)));
+                cuts.push((End::Member(leader), End::Clients));
+            }
+            4 => {
+                let half: Vec<u64> = ids.iter().copied().filter(|_| random.chance(1, 2)).collect();
+                for &one in &half {
+                    for other in ids.iter().copied().filter(|id| !half.contains(id)) {
+                        cuts.push((End::Member(one), End::Member(other)));
+                        cuts.push((End::Member(other), End::Member(one)));
+                    }
+                }
+            }
+            _ => {
+                for &one in &ids {
+                    for &other in &ids {
+                        if one != other && random.chance(1, 4) {
+                            cuts.push((End::Member(one), End::Member(other)));
+                        }
+                    }
+                }
+            }
+        }
+        for (from, to) in cuts {
+            self.network.cut(from, to);
+            if let (End::Clients, End::Member(id)) = (from, to) {
+                self.break_streams_at(id);
+            }
+        }
+        for id in ids {
+            self.reconnect(id);
+        }
+        let length = 200 + self.chaos.random.below(8_000);
+        self.chaos.joins_at = Some(self.now.plus(Time(length * MILLIS)));
+    }
+
+    fn join(&mut self) {
+        self.chaos.joins_at = None;
+        self.network.join();
+        let ids: Vec<u64> = self.machines.keys().copied().collect();
+        for id in ids {
+            self.reconnect(id);
+        }
+    }
+
+    fn pause(&mut self, id: u64) {
+        self.chaos.count("pause");
+        self.marks.reach(Mark::Paused);
+        let length = self.chaos.random.below(6_000);
+        if let Some(machine) = self.machines.get_mut(&id) {
+            machine.paused_until = self.now.plus(Time(length * MILLIS));
+        }
+    }
+
+    fn break_disk(&mut self, id: u64) {
+        let Some(machine) = self.machines.get(&id) else { return };
+        let random = &mut self.chaos.random;
+        let kind = if random.chance(1, 2) { FaultKind::WriteError } else { FaultKind::SyncError };
+        let folder = if random.chance(2, 3) { LOG_FOLDER } else { STORE_FOLDER };
+        machine.disk.inject(kind, folder, 1 + random.below(20));
+    }
+
+    fn fill_disk(&mut self, id: u64) {
+        let Some(machine) = self.machines.get(&id) else { return };
+        self.chaos.count("full disk");
+        let used: u64 = machine.disk.list().iter().map(|(_, length)| length).sum();
+        machine.disk.set_capacity(Some(used + self.chaos.random.below(20_000)));
+        let length = self.chaos.random.below(5_000);
+        self.chaos.space_at = Some(self.now.plus(Time(length * MILLIS)));
+    }
+
+    fn transfer(&mut self) -> Result<(), Violation> {
+        let Some(leader) = self.chaos.leader() else { return Ok(()) };
+        let ids: Vec<u64> = self.admin.members().filter(|id| *id != leader).collect();
+        let Some(&to) = self.chaos.random.pick(&ids) else { return Ok(()) };
+        let now = self.local(leader);
+        self.marks.reach(Mark::Transferred);
+        if let Some(process) = self.machines.get_mut(&leader).and_then(Machine::process) {
+            process.transfer(now, NodeId(to));
+        }
+        self.settle(leader)
+    }
+
+    /// From now on nothing goes wrong.
+    pub(super) fn heal(&mut self) -> Result<(), Violation> {
+        self.healed_at = Some(self.now);
+        self.admin.stop();
+        self.network.heal();
+        let ids: Vec<u64> = self.machines.keys().copied().collect();
+        for machine in self.machines.values_mut() {
+            machine.disk.heal();
+            machine.disk.set_capacity(None);
+            machine.slow_until = self.now;
+            machine.paused_until = self.now.min(machine.paused_until);
+        }
+        for id in ids {
+            self.after(0, Happening::Start { machine: id });
+            self.reconnect(id);
+        }
+        self.after(1_000 * MILLIS, Happening::Judge);
+        Ok(())
+    }
+}

@@ -1,0 +1,747 @@
+//! The world of a run: members on machines, clients, a network, and misfortune.
+//!
+//! ```text
+//!   queue (virtual time) ──► one happening ──► a member, a disk, a client, the weather
+//!          ▲                                            │
+//!          └────────── what follows, each later ────────┘
+//!                            after each: the judges of members look
+//! ```
+//!
+//! A run has two phases. In the first anything goes wrong that the seed says, within one bound:
+//! damage leaves a good copy of everything on a majority. In the second nothing goes wrong any
+//! more, and the cluster must come to agree and to serve within a bounded time.
+//!
+//! Invariant: everything follows from the seed.
+
+mod admin;
+mod chaos;
+mod convert;
+mod judge;
+mod links;
+mod machine;
+mod marks;
+mod network;
+mod process;
+mod profile;
+mod queue;
+mod trace;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_api::member_json::Member;
+use quorate_member::open::{Finding, Fresh, OpenError};
+use quorate_raft::{Message, MessageKind, NodeId};
+use quorate_replica::{Event, SnapshotOutcome};
+use sim_disk::{CrashPolicy, HandleId};
+
+use crate::check::Violation;
+use crate::client::{Call, Client, ClientOptions, Stream};
+use crate::history::{ClientId, MemberId, Outcome, Request, Time, WatchMessage};
+use crate::random::Random;
+use admin::Admin;
+use chaos::Chaos;
+use judge::Judge;
+use links::Links;
+use machine::{Machine, Power};
+use network::{End, Network};
+use process::{Output, Stop};
+use profile::Profile;
+use queue::Queue;
+use trace::Trace;
+
+pub use marks::{Mark, Marks};
+
+/// The cluster's id in every run.
+const CLUSTER: u64 = 0xc1;
+/// Nanoseconds in a microsecond.
+const MICROS: u64 = 1_000;
+/// Nanoseconds in a millisecond.
+const MILLIS: u64 = 1_000_000;
+/// Happenings after which a run is over, whatever its time: no seed needs as many.
+const STEPS_MAX: u64 = 5_000_000;
+/// Milliseconds that the network needs to notice that a peer has gone.
+const NOTICE_MS: u64 = 200;
+/// Milliseconds between members' progress notifications.
+const PROGRESS_MS: u64 = 5_000;
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Report {
+    /// The run's fingerprint.
+    pub trace_hash: u64,
+    /// Happenings.
+    pub steps: u64,
+    /// Virtual time of the run.
+    pub time: Time,
+    /// Requests that clients made.
+    pub operations: usize,
+    /// Situations that it was in.
+    pub marks: Marks,
+    /// Faults injected, by their names.
+    pub faults: BTreeMap<String, u64>,
+    /// The promise that was broken, if one was.
+    pub violation: Option<Violation>,
+}
+
+/// How much a run tells while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    Quiet,
+    /// Every happening, on standard output.
+    Verbose,
+}
+
+/// Run a seed.
+#[must_use]
+pub fn run(seed: u64, detail: Detail) -> Report {
+    World::new(seed, detail).run()
+}
+
+/// Something that is going to happen.
+enum Happening {
+    Tick { machine: u64, incarnation: u32 },
+    TickProgress { machine: u64, incarnation: u32 },
+    Deliver { to: u64, message: Box<Message>, body: Option<Bytes> },
+    SnapshotSent { machine: u64, incarnation: u32, to: u64, outcome: SnapshotOutcome },
+    Connect { machine: u64, peer: u64, up: bool },
+    Disk { machine: u64, incarnation: u32, handle: HandleId },
+    Task { machine: u64, incarnation: u32 },
+    Job { machine: u64, incarnation: u32 },
+    Ask { to: u64, incarnation: u32, client: ClientId, call: Call, request: Box<Request> },
+    Answer { client: ClientId, call: Call, outcome: Box<Outcome> },
+    ToStream { to: u64, incarnation: u32, client: ClientId, stream: Stream, message: WatchMessage },
+    FromStream { client: ClientId, stream: Stream, message: WatchMessage },
+    Hangup { to: u64, incarnation: u32, client: ClientId, stream: Stream },
+    Broken { client: ClientId, stream: Stream },
+    Wake { client: ClientId },
+    Start { machine: u64 },
+    Weather,
+    Administrate,
+    Heal,
+    Judge,
+}
+
+struct World {
+    profile: Profile,
+    random: Random,
+    now: Time,
+    queue: Queue<Happening>,
+    network: Network,
+    machines: BTreeMap<u64, Machine>,
+    clients: BTreeMap<ClientId, Client>,
+    links: Links,
+    admin: Admin,
+    chaos: Chaos,
+    judge: Judge,
+    marks: Marks,
+    trace: Trace,
+    /// Disks with a completion under way.
+    busy: BTreeMap<(u64, HandleId), Time>,
+    healed_at: Option<Time>,
+    over: bool,
+}
+
+impl World {
+    fn new(seed: u64, detail: Detail) -> Self {
+        let mut random = Random::new(seed);
+        let profile = Profile::draw(&mut random);
+        let network = Network::new(profile.network.clone(), random.fork(1));
+        let mut world = Self {
+            network,
+            now: Time(0),
+            queue: Queue::new(),
+            machines: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            links: Links::default(),
+            admin: Admin::new(profile.members),
+            chaos: Chaos::new(random.fork(2)),
+            judge: Judge::new(&profile),
+            marks: Marks::default(),
+            trace: Trace::new(detail == Detail::Verbose),
+            busy: BTreeMap::new(),
+            healed_at: None,
+            over: false,
+            random,
+            profile,
+        };
+        world.populate();
+        world
+    }
+
+    fn populate(&mut self) {
+        let members: Vec<Member> = (1..=self.profile.members).map(admin::member).collect();
+        for id in 1..=self.profile.members {
+            let fresh = Fresh::Bootstrap { cluster: CLUSTER, member: id, members: members.clone() };
+            let machine = Machine::new(id, fresh, &self.profile, &mut self.random);
+            self.machines.insert(id, machine);
+            let wait = self.random.below(300);
+            self.after(wait * MILLIS, Happening::Start { machine: id });
+        }
+        for number in 0..self.profile.clients {
+            let client = ClientId(number);
+            let random = self.random.fork(100 + number);
+            let options = ClientOptions::draw(&mut self.random);
+            self.clients.insert(client, Client::new(client, random, options));
+            let wait = self.random.below(2_000);
+            self.after(wait * MILLIS, Happening::Wake { client });
+        }
+        self.after(500 * MILLIS, Happening::Weather);
+        self.after(2_000 * MILLIS, Happening::Administrate);
+        self.after(self.profile.unsafe_ms * MILLIS, Happening::Heal);
+    }
+
+    fn run(mut self) -> Report {
+        let mut violation = None;
+        while !self.over {
+            let Some((time, happening)) = self.queue.pop() else { break };
+            self.now = self.now.max(time);
+            if let Err(found) = self.happen(happening) {
+                violation = Some(found);
+                break;
+            }
+            if self.trace.steps() > STEPS_MAX {
+                violation = Some(self.judge.no_end(self.now));
+                break;
+            }
+        }
+        let operations = self.links.history().operations().len();
+        Report {
+            trace_hash: self.trace.hash(),
+            steps: self.trace.steps(),
+            time: self.now,
+            operations,
+            faults: self.faults(),
+            marks: self.marks,
+            violation,
+        }
+    }
+
+    fn after(&mut self, nanos: u64, happening: Happening) {
+        self.queue.push(self.now.plus(Time(nanos)), happening);
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
+        // A machine that is paused does nothing; what comes for it waits.
+        if let Some(machine) = happening.machine().and_then(|id| self.machines.get(&id))
+            && machine.paused_until > self.now
+        {
+            let until = machine.paused_until;
+            self.queue.push(until, happening);
+            return Ok(());
+        }
+        self.note(&happening);
+        match happening {
+            Happening::Tick { machine, incarnation } => self.tick(machine, incarnation),
+            Happening::TickProgress { machine, incarnation } => {
+                if let Some(process) = self.process_of(machine, incarnation) {
+                    process.tick_progress();
+                    let next = Happening::TickProgress { machine, incarnation };
+                    self.after(PROGRESS_MS * MILLIS, next);
+                }
+                self.settle(machine)
+            }
+            Happening::Deliver { to, message, body } => self.deliver(to, message, body),
+            Happening::SnapshotSent { machine, incarnation, to, outcome } => {
+                let to = NodeId(to);
+                self.tell(machine, incarnation, Event::SnapshotSent { to, outcome })
+            }
+            Happening::Connect { machine, peer, up } => self.connect(machine, peer, up),
+            Happening::Disk { machine, incarnation, handle } => {
+                self.complete(machine, incarnation, handle)
+            }
+            Happening::Task { machine, incarnation } => {
+                let now = self.local(machine);
+                if let Some(process) = running(&mut self.machines, machine, incarnation) {
+                    process.run_task(now, &mut self.marks);
+                }
+                self.after(50 * MICROS, Happening::Job { machine, incarnation });
+                self.settle(machine)
+            }
+            Happening::Job { machine, incarnation } => self.job(machine, incarnation),
+            Happening::Ask { to, incarnation, client, call, request } => {
+                let now = self.local(to);
+                match running(&mut self.machines, to, incarnation) {
+                    Some(process) => process.ask(now, client, call, *request),
+                    None => self.answer(client, call, Outcome::Unknown),
+                }
+                self.settle(to)
+            }
+            Happening::Answer { client, call, outcome } => {
+                self.on_answer(client, call, &outcome);
+                Ok(())
+            }
+            Happening::ToStream { to, incarnation, client, stream, message } => {
+                match running(&mut self.machines, to, incarnation) {
+                    Some(process) => process.watch(client, stream, &message),
+                    None => self.break_stream(client, stream),
+                }
+                self.settle(to)
+            }
+            Happening::FromStream { client, stream, message } => {
+                self.on_stream(client, stream, message);
+                Ok(())
+            }
+            Happening::Hangup { to, incarnation, client, stream } => {
+                if let Some(process) = self.process_of(to, incarnation) {
+                    process.close_watch(client, stream);
+                }
+                Ok(())
+            }
+            Happening::Broken { client, stream } => {
+                self.on_broken(client, stream);
+                Ok(())
+            }
+            Happening::Wake { client } => {
+                let members = self.member_ids();
+                if let Some(asker) = self.clients.get_mut(&client) {
+                    let actions = asker.wake(self.now, &members);
+                    self.act(client, actions);
+                }
+                Ok(())
+            }
+            Happening::Start { machine } => self.start(machine),
+            Happening::Weather => self.weather(),
+            Happening::Administrate => self.administrate(),
+            Happening::Heal => self.heal(),
+            Happening::Judge => self.look(),
+        }
+    }
+
+    fn local(&self, machine: u64) -> quorate_replica::Time {
+        self.machines.get(&machine).map_or(quorate_replica::Time(0), |it| it.local(self.now))
+    }
+
+    fn process_of(&mut self, machine: u64, incarnation: u32) -> Option<&mut process::Process> {
+        running(&mut self.machines, machine, incarnation)
+    }
+
+    /// Members that clients know.
+    fn member_ids(&self) -> Vec<MemberId> {
+        self.admin.members().map(MemberId).collect()
+    }
+
+    fn tick(&mut self, machine: u64, incarnation: u32) -> Result<(), Violation> {
+        if self.process_of(machine, incarnation).is_none() {
+            return Ok(());
+        }
+        let interval = self.machines.get(&machine).map_or(Time(MILLIS), Machine::tick_interval);
+        self.after(interval.0, Happening::Tick { machine, incarnation });
+        self.after(MICROS, Happening::Job { machine, incarnation });
+        self.tell(machine, incarnation, Event::Tick)
+    }
+
+    fn tell(&mut self, machine: u64, incarnation: u32, event: Event) -> Result<(), Violation> {
+        let now = self.local(machine);
+        if let Some(process) = self.process_of(machine, incarnation) {
+            process.hear(now, event);
+        }
+        self.settle(machine)
+    }
+
+    fn deliver(
+        &mut self,
+        to: u64,
+        message: Box<Message>,
+        body: Option<Bytes>,
+    ) -> Result<(), Violation> {
+        let now = self.local(to);
+        if let Some(process) = self.machines.get_mut(&to).and_then(Machine::process) {
+            process.receive(now, message, body);
+        }
+        self.settle(to)
+    }
+
+    fn connect(&mut self, machine: u64, peer: u64, up: bool) -> Result<(), Violation> {
+        let reachable = self.machines.get(&peer).is_some_and(Machine::is_on)
+            && !self.network.is_cut(End::Member(machine), End::Member(peer))
+            && !self.network.is_cut(End::Member(peer), End::Member(machine));
+        let Some(incarnation) = self.machines.get(&machine).map(|machine| machine.incarnation)
+        else {
+            return Ok(());
+        };
+        let event = match (up, reachable) {
+            (true, true) => Event::PeerConnected(NodeId(peer)),
+            (false, false) => Event::PeerDisconnected(NodeId(peer)),
+            (true, false) | (false, true) => return Ok(()),
+        };
+        self.tell(machine, incarnation, event)
+    }
+
+    /// Tell all what has become of the links to and from a machine.
+    fn reconnect(&mut self, machine: u64) {
+        let peers: Vec<u64> = self.machines.keys().copied().filter(|id| *id != machine).collect();
+        for peer in peers {
+            for up in [true, false] {
+                let delay = NOTICE_MS * MILLIS;
+                self.after(delay, Happening::Connect { machine, peer, up });
+                self.after(delay, Happening::Connect { machine: peer, peer: machine, up });
+            }
+        }
+    }
+
+    fn complete(&mut self, id: u64, incarnation: u32, handle: HandleId) -> Result<(), Violation> {
+        self.busy.remove(&(id, handle));
+        let now = self.now;
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        if machine.incarnation != incarnation {
+            return Ok(());
+        }
+        machine.disk.complete(handle, None);
+        let local = machine.local(now);
+        match &mut machine.power {
+            Power::On(process) => {
+                process.poll_disks(local);
+                self.after(10 * MICROS, Happening::Job { machine: id, incarnation });
+            }
+            Power::Opening(_) => match machine.try_start(now, &self.profile) {
+                Ok(false) => {}
+                Ok(true) => self.on_started(id),
+                Err(_) => {
+                    self.chaos.count("failed start");
+                    self.crash(id, CrashPolicy::KeepAll);
+                }
+            },
+            Power::Off | Power::Gone | Power::Refused(_) => {}
+        }
+        self.settle(id)
+    }
+
+    fn job(&mut self, machine: u64, incarnation: u32) -> Result<(), Violation> {
+        let now = self.local(machine);
+        if let Some(process) = running(&mut self.machines, machine, incarnation)
+            && process.run_job(now, &mut self.marks)
+        {
+            self.after(50 * MICROS, Happening::Job { machine, incarnation });
+        }
+        self.settle(machine)
+    }
+
+    /// Carry out what a member wants of the world, and let the judges look at it.
+    fn settle(&mut self, id: u64) -> Result<(), Violation> {
+        self.schedule_disks(id);
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        let incarnation = machine.incarnation;
+        let Some(process) = machine.process() else { return Ok(()) };
+        let outputs = std::mem::take(&mut process.outputs);
+        if process.wakes_applier() {
+            self.queue.push(
+                self.now.plus(Time(10 * MICROS)),
+                Happening::Task { machine: id, incarnation },
+            );
+        }
+        self.judge.observe(self.now, machine)?;
+        for output in outputs {
+            self.output(id, incarnation, output)?;
+        }
+        Ok(())
+    }
+
+    fn schedule_disks(&mut self, id: u64) {
+        let Some(machine) = self.machines.get(&id) else { return };
+        let handles = machine.handles();
+        let incarnation = machine.incarnation;
+        let is_slow = machine.slow_until > self.now;
+        for pending in machine.disk.pending() {
+            if !handles.contains(&pending.handle) || self.busy.contains_key(&(id, pending.handle)) {
+                continue;
+            }
+            let (least, most) = self.profile.disk_us;
+            let mut delay = least + self.random.below(most - least + 1);
+            if is_slow {
+                delay += self.random.below(400_000);
+            }
+            let at = self.now.plus(Time(delay * MICROS));
+            self.busy.insert((id, pending.handle), at);
+            let happening = Happening::Disk { machine: id, incarnation, handle: pending.handle };
+            self.queue.push(at, happening);
+        }
+    }
+
+    fn output(&mut self, from: u64, incarnation: u32, output: Output) -> Result<(), Violation> {
+        match output {
+            Output::Send(message) => {
+                self.judge.on_sent(self.now, &message)?;
+                let to = message.to.0;
+                let mut arrivals = self.network.send(self.now, End::Member(from), End::Member(to));
+                if message.kind == MessageKind::MsgProp {
+                    // Raft bears every message twice but this: a transport sends a forwarded
+                    // request once or not at all.
+                    arrivals.truncate(1);
+                }
+                for at in arrivals {
+                    let message = message.clone();
+                    self.queue.push(at, Happening::Deliver { to, message, body: None });
+                }
+            }
+            Output::SendSnapshot(message, body) => {
+                let to = message.to.0;
+                let arrivals = self.network.send(self.now, End::Member(from), End::Member(to));
+                let outcome = match arrivals.first() {
+                    Some(at) => {
+                        let body = Some(body);
+                        self.queue.push(*at, Happening::Deliver { to, message, body });
+                        SnapshotOutcome::Finished
+                    }
+                    None => SnapshotOutcome::Failed,
+                };
+                let told = Happening::SnapshotSent { machine: from, incarnation, to, outcome };
+                self.after(300 * MILLIS, told);
+            }
+            Output::Answer(client, call, outcome) => self.answer(client, call, outcome),
+            Output::Watch(client, stream, message) => {
+                let at = self.links.arrival_at_client(&mut self.network, self.now, from, client);
+                self.queue.push(at, Happening::FromStream { client, stream, message });
+            }
+            Output::Membership(result) => self.admin.on_result(result),
+            Output::Leadership(leader, term) => {
+                if leader == Some(NodeId(from)) {
+                    self.chaos.on_leader(from, term, &mut self.marks);
+                }
+            }
+            Output::Stop(stop) => self.on_stop(from, stop)?,
+        }
+        Ok(())
+    }
+
+    fn on_stop(&mut self, id: u64, stop: Stop) -> Result<(), Violation> {
+        match stop {
+            Stop::Removed => {
+                self.marks.reach(Mark::MemberRemoved);
+                self.crash(id, CrashPolicy::KeepAll);
+                self.admin.on_gone(id);
+                if let Some(machine) = self.machines.get_mut(&id) {
+                    machine.power = Power::Gone;
+                }
+                return Ok(());
+            }
+            Stop::DiskFailed => self.marks.reach(Mark::DiskFailed),
+            Stop::DiskFull => self.marks.reach(Mark::DiskFull),
+            Stop::Damaged(_) => self.marks.reach(Mark::DamagedStore),
+            Stop::Broken(why) => {
+                if let Some(violation) = self.judge.on_broken(self.now, id, &why) {
+                    return Err(violation);
+                }
+            }
+        }
+        self.crash(id, CrashPolicy::KeepAll);
+        let delay = 100 + self.random.below(1_000);
+        self.after(delay * MILLIS, Happening::Start { machine: id });
+        Ok(())
+    }
+
+    /// Switch a machine on.
+    fn start(&mut self, id: u64) -> Result<(), Violation> {
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        if !machine.is_off() {
+            return Ok(());
+        }
+        match machine.open(&self.profile) {
+            Ok(findings) => {
+                for finding in &findings {
+                    self.on_finding(finding);
+                }
+            }
+            Err(error) => self.on_refused(id, error)?,
+        }
+        self.settle(id)
+    }
+
+    fn on_finding(&mut self, finding: &Finding) {
+        match finding {
+            Finding::TornTail { .. } => self.marks.reach(Mark::TornTail),
+            Finding::DamagedLog { .. } => self.marks.reach(Mark::DamagedLog),
+            Finding::DamagedStore(_) | Finding::OlderCheckpoint(_) => {
+                self.marks.reach(Mark::DamagedStore);
+            }
+            Finding::Fresh | Finding::Repairing { .. } => {}
+        }
+    }
+
+    fn on_refused(&mut self, id: u64, error: OpenError) -> Result<(), Violation> {
+        let damaged = self.machines.get(&id).is_some_and(|machine| machine.is_damaged);
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        machine.power = Power::Refused(error.to_string());
+        self.chaos.count("refused start");
+        if damaged { Ok(()) } else { Err(self.judge.refused(self.now, id, &error.to_string())) }
+    }
+
+    fn on_started(&mut self, id: u64) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        let incarnation = machine.incarnation;
+        let interval = machine.tick_interval();
+        if let Some(process) = machine.process()
+            && process.store.applied_index() > 0
+        {
+            self.marks.reach(Mark::CheckpointRestart);
+        }
+        self.after(interval.0, Happening::Tick { machine: id, incarnation });
+        let progress = Happening::TickProgress { machine: id, incarnation };
+        self.after(PROGRESS_MS * MILLIS, progress);
+        self.after(MILLIS, Happening::Job { machine: id, incarnation });
+        self.reconnect(id);
+    }
+
+    /// Power off, at once.
+    fn crash(&mut self, id: u64, policy: CrashPolicy) {
+        let Some(machine) = self.machines.get_mut(&id) else { return };
+        if matches!(machine.power, Power::Gone | Power::Refused(_)) {
+            return;
+        }
+        machine.power = Power::Off;
+        machine.disk.crash(policy);
+        self.busy.retain(|(owner, _), _| *owner != id);
+        self.judge.on_crash(id);
+        for (client, call) in self.links.calls_at(id) {
+            let outcome = Box::new(Outcome::Unknown);
+            self.after(NOTICE_MS * MILLIS, Happening::Answer { client, call, outcome });
+        }
+        self.break_streams_at(id);
+        self.reconnect(id);
+    }
+
+    fn note(&mut self, happening: &Happening) {
+        let words = happening.words();
+        let now = self.now;
+        self.trace
+            .note(&[now.0, words.0, words.1, words.2], || format!("{now} {}", happening.text()));
+    }
+
+    fn faults(&self) -> BTreeMap<String, u64> {
+        let mut faults = self.chaos.counts();
+        for machine in self.machines.values() {
+            for (kind, count) in machine.disk.counts() {
+                *faults.entry(format!("disk {kind:?}")).or_default() += count;
+            }
+        }
+        let network = &self.network;
+        for (name, count) in [
+            ("message lost", network.lost),
+            ("message doubled", network.doubled),
+            ("message late", network.delayed),
+            ("message cut off", network.cut),
+        ] {
+            faults.insert(name.to_owned(), count);
+        }
+        faults
+    }
+}
+
+fn running(
+    machines: &mut BTreeMap<u64, Machine>,
+    id: u64,
+    incarnation: u32,
+) -> Option<&mut process::Process> {
+    let machine = machines.get_mut(&id)?;
+    if machine.incarnation != incarnation {
+        return None;
+    }
+    machine.process()
+}
+
+impl Happening {
+    /// The machine to which it happens, if to one.
+    fn machine(&self) -> Option<u64> {
+        match self {
+            Self::Tick { machine, .. }
+            | Self::TickProgress { machine, .. }
+            | Self::SnapshotSent { machine, .. }
+            | Self::Disk { machine, .. }
+            | Self::Task { machine, .. }
+            | Self::Job { machine, .. }
+            | Self::Deliver { to: machine, .. }
+            | Self::Ask { to: machine, .. }
+            | Self::ToStream { to: machine, .. }
+            | Self::Hangup { to: machine, .. } => Some(*machine),
+            Self::Connect { .. }
+            | Self::Answer { .. }
+            | Self::FromStream { .. }
+            | Self::Broken { .. }
+            | Self::Wake { .. }
+            | Self::Start { .. }
+            | Self::Weather
+            | Self::Administrate
+            | Self::Heal
+            | Self::Judge => None,
+        }
+    }
+
+    /// What the fingerprint takes of it.
+    fn words(&self) -> (u64, u64, u64) {
+        match self {
+            Self::Tick { machine, .. } => (1, *machine, 0),
+            Self::TickProgress { machine, .. } => (2, *machine, 0),
+            Self::Deliver { to, message, .. } => {
+                (3, to << 8 | message.kind.number(), message.index.0 << 16 ^ message.term.0)
+            }
+            Self::SnapshotSent { machine, to, .. } => (4, *machine, *to),
+            Self::Connect { machine, peer, up } => (5, machine << 8 | peer, u64::from(*up)),
+            Self::Disk { machine, handle, .. } => (6, *machine, handle.0),
+            Self::Task { machine, .. } => (7, *machine, 0),
+            Self::Job { machine, .. } => (8, *machine, 0),
+            Self::Ask { to, client, call, .. } => (9, to << 8 | client.0, call.0),
+            Self::Answer { client, call, .. } => (10, client.0, call.0),
+            Self::ToStream { to, client, stream, .. } => (11, to << 8 | client.0, stream.0),
+            Self::FromStream { client, stream, .. } => (12, client.0, stream.0),
+            Self::Hangup { to, client, stream, .. } => (13, to << 8 | client.0, stream.0),
+            Self::Broken { client, stream } => (14, client.0, stream.0),
+            Self::Wake { client } => (15, client.0, 0),
+            Self::Start { machine } => (16, *machine, 0),
+            Self::Weather => (17, 0, 0),
+            Self::Administrate => (18, 0, 0),
+            Self::Heal => (19, 0, 0),
+            Self::Judge => (20, 0, 0),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Tick { machine, .. } => format!("{machine} ticks"),
+            Self::TickProgress { machine, .. } => format!("{machine} tells progress"),
+            Self::Deliver { to, message, .. } => format!(
+                "{} → {to} {} term {} log {}/{} commit {} entries {} reject {} hint {}",
+                message.from.0,
+                message.kind.name(),
+                message.term.0,
+                message.log_term.0,
+                message.index.0,
+                message.commit.0,
+                message.entries.len(),
+                message.reject,
+                message.reject_hint.0
+            ),
+            Self::SnapshotSent { machine, to, outcome, .. } => {
+                format!("{machine} sent a snapshot to {to}: {outcome:?}")
+            }
+            Self::Connect { machine, peer, up } => format!("{machine} link to {peer}: {up}"),
+            Self::Disk { machine, handle, .. } => format!("{machine} disk {}", handle.0),
+            Self::Task { machine, .. } => format!("{machine} applies"),
+            Self::Job { machine, .. } => format!("{machine} background"),
+            Self::Ask { to, client, call, request, .. } => {
+                format!("client {} asks {to} #{}: {request:?}", client.0, call.0)
+            }
+            Self::Answer { client, call, outcome } => {
+                format!("client {} hears #{}: {outcome:?}", client.0, call.0)
+            }
+            Self::ToStream { to, client, stream, message, .. } => {
+                format!("client {} stream {} tells {to}: {message:?}", client.0, stream.0)
+            }
+            Self::FromStream { client, stream, message } => {
+                format!("client {} stream {} hears: {message:?}", client.0, stream.0)
+            }
+            Self::Hangup { to, client, stream, .. } => {
+                format!("client {} leaves stream {} at {to}", client.0, stream.0)
+            }
+            Self::Broken { client, stream } => {
+                format!("client {} loses stream {}", client.0, stream.0)
+            }
+            Self::Wake { client } => format!("client {} wakes", client.0),
+            Self::Start { machine } => format!("{machine} starts"),
+            Self::Weather => "weather".to_owned(),
+            Self::Administrate => "administration".to_owned(),
+            Self::Heal => "healing".to_owned(),
+            Self::Judge => "judgement".to_owned(),
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //!   sim --seed N            one run, with its fingerprint; again gives the same
 //!   sim --seed N --trace    the same, told step by step
 //!   sim --seeds A..B        many runs, with what they met; red if a mark is never reached
+//!   sim --seeds A..B --until-failure    the same, up to the first that fails
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,18 +17,19 @@ use sim::world::{self, Detail, Mark, Marks, Report};
 
 const USAGE: &str = "\
 usage: sim --seed N [--trace]
-       sim --seeds A..B [--threads N] [--allow-missing-marks]
+       sim --seeds A..B [--threads N] [--allow-missing-marks] [--until-failure]
 
   --seed N               run one seed and print its fingerprint
   --trace                print every step of it
   --seeds A..B           run the seeds from A up to but not including B
   --threads N            how many at a time (default: 2)
-  --allow-missing-marks  do not fail when a situation was never met (few seeds cannot meet all)";
+  --allow-missing-marks  do not fail when a situation was never met (few seeds cannot meet all)
+  --until-failure        begin no other seed once one has failed";
 
 /// What was asked for.
 enum Command {
     One { seed: u64, detail: Detail },
-    Many { seeds: Range<u64>, threads: usize, marks: MissingMarks },
+    Many { seeds: Range<u64>, threads: usize, marks: MissingMarks, after: AfterFailure },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,10 +38,16 @@ enum MissingMarks {
     Tell,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AfterFailure {
+    GoOn,
+    End,
+}
+
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1)) {
         Ok(Command::One { seed, detail }) => one(seed, detail),
-        Ok(Command::Many { seeds, threads, marks }) => many(&seeds, threads, marks),
+        Ok(Command::Many { seeds, threads, marks, after }) => many(&seeds, threads, marks, after),
         Err(problem) => {
             eprintln!("sim: {problem}\n\n{USAGE}");
             ExitCode::from(2)
@@ -50,6 +58,7 @@ fn main() -> ExitCode {
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
     let (mut seed, mut seeds, mut threads) = (None, None, 2);
     let (mut detail, mut marks) = (Detail::Quiet, MissingMarks::Fail);
+    let mut after = AfterFailure::GoOn;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
@@ -58,12 +67,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String>
             "--threads" => threads = number(&value()?)?.clamp(1, 64) as usize,
             "--trace" => detail = Detail::Verbose,
             "--allow-missing-marks" => marks = MissingMarks::Tell,
+            "--until-failure" => after = AfterFailure::End,
             other => return Err(format!("unknown argument {other}")),
         }
     }
     match (seed, seeds) {
         (Some(seed), None) => Ok(Command::One { seed, detail }),
-        (None, Some(seeds)) => Ok(Command::Many { seeds, threads, marks }),
+        (None, Some(seeds)) => Ok(Command::Many { seeds, threads, marks, after }),
         (None, None) => Err("nothing to run".to_owned()),
         (Some(_), Some(_)) => Err("either --seed or --seeds".to_owned()),
     }
@@ -129,7 +139,12 @@ impl Total {
     }
 }
 
-fn many(seeds: &Range<u64>, threads: usize, marks: MissingMarks) -> ExitCode {
+fn many(
+    seeds: &Range<u64>,
+    threads: usize,
+    marks: MissingMarks,
+    after: AfterFailure,
+) -> ExitCode {
     let next = AtomicU64::new(seeds.start);
     let total = Mutex::new(Total::default());
     std::thread::scope(|scope| {
@@ -155,6 +170,9 @@ fn many(seeds: &Range<u64>, threads: usize, marks: MissingMarks) -> ExitCode {
                     }
                     if total.runs % 10 == 0 {
                         progress(&total, seeds);
+                    }
+                    if after == AfterFailure::End && !total.failed.is_empty() {
+                        return;
                     }
                 }
             });

@@ -13,6 +13,7 @@ use super::knowledge::Knowledge;
 use super::{Action, ClientOptions, Stream};
 use crate::history::{MemberId, Time, WatchCreate, WatchMessage};
 use crate::random::Random;
+use std::collections::BTreeSet;
 
 /// Milliseconds until a client opens a stream anew, at most.
 const REOPEN_MS_MAX: u64 = 1_500;
@@ -65,6 +66,8 @@ struct Link {
     left: Option<MemberId>,
     /// In the order of their requests.
     watchers: Vec<Watcher>,
+    /// Watchers that ended on this stream.
+    ended: BTreeSet<i64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +95,7 @@ pub(super) struct Watches {
 impl Watches {
     pub(super) fn new(count: usize) -> Self {
         let state = State::Closed { reopen: Time(0) };
-        let link = Link { state, left: None, watchers: Vec::new() };
+        let link = Link { state, left: None, watchers: Vec::new(), ended: BTreeSet::new() };
         Self { links: vec![link; count], opened: 0 }
     }
 
@@ -163,6 +166,7 @@ impl Link {
             self.state = State::Closed { reopen: pause(context, REOPEN_MS_MAX) };
             return;
         };
+        self.ended.clear();
         context.actions.push(Action::OpenWatch { member, stream });
         for watcher in &mut self.watchers {
             if watcher.next > 0 {
@@ -299,6 +303,11 @@ impl Link {
     ) {
         context.knowledge.learn_compaction(compact_revision);
         let by_id = self.watchers.iter().position(|watcher| watcher.id() == Some(watch_id));
+        // A request to cancel may cross the end of its watcher, which is then told twice.
+        if by_id.is_none() && self.ended.contains(&watch_id) {
+            return;
+        }
+        self.ended.insert(watch_id);
         // A watcher that was canceled at once has no id yet.
         let asked = || self.watchers.iter().position(|watcher| watcher.place == Place::Asked);
         let Some(at) = by_id.or_else(asked) else { return };

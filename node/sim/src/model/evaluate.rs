@@ -149,20 +149,23 @@ impl Pending<'_> {
             version: old.as_ref().map_or(1, |old| old.version + 1),
             lease: kept(*ignore_lease).map_or(*lease, |old| old.lease),
         };
-        self.change(key.clone(), Some(kv), old.clone());
+        self.change(key.clone(), Some(kv));
         Ok(Body::Put { prev_kv: old.filter(|_| *prev_kv) })
     }
 
     fn delete_range(&mut self, delete: &DeleteRange) -> Body {
         let found = self.current(&delete.keys);
         for kv in &found {
-            self.change(kv.key.clone(), None, Some(kv.clone()));
+            self.change(kv.key.clone(), None);
         }
         let deleted = found.len() as i64;
         Body::DeleteRange { deleted, prev_kvs: if delete.prev_kv { found } else { Vec::new() } }
     }
 
-    fn change(&mut self, key: Bytes, kv: Option<KeyValue>, prev_kv: Option<KeyValue>) {
+    /// Events show what stood before the revision, as etcd's watchers do, not before the change.
+    fn change(&mut self, key: Bytes, kv: Option<KeyValue>) {
+        let creates = kv.as_ref().is_some_and(|kv| kv.version == 1);
+        let prev_kv = self.model.get_at(&key, i64::MAX).filter(|_| !creates).cloned();
         let mod_revision = self.model.revision + 1;
         let kind = kv.clone().map_or(EventKind::Delete, EventKind::Put);
         self.events.push(Event { key: key.clone(), mod_revision, kind, prev_kv });

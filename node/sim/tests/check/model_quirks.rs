@@ -122,7 +122,10 @@ fn a_transaction_sees_its_own_writes_and_writes_no_key_twice() {
         let txn = Request::Txn(Txn { compare: vec![], success, failure });
         model.evaluate(&txn).map(|_| ()) == Err(Refusal::Invalid)
     };
-    let all = TxnOperation::DeleteRange(DeleteRange { keys: KeyRange::all(), prev_kv: false });
+    let delete = |keys| TxnOperation::DeleteRange(DeleteRange { keys, prev_kv: false });
+    let all = delete(KeyRange::between("a", "z"));
+    let open = delete(KeyRange::all());
+    assert!(!refused(vec![open, write.clone()], vec![]), "an end without bound overlaps nothing");
     assert!(refused(vec![write.clone(), write.clone()], vec![]));
     assert!(refused(vec![write.clone(), all.clone()], vec![]));
     assert!(refused(vec![all.clone(), write.clone()], vec![]));

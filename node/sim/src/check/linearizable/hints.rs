@@ -77,10 +77,9 @@ impl Hints {
         }
         let mentions = self.mentions.get(&revision);
         let shown = mentions.into_iter().flatten().all(|(key, mention)| {
-            // A key may change twice in a revision only by a deletion that follows; the last
-            // change is the one that stays.
-            let change = events.iter().rev().find(|event| event.key == *key);
-            change.is_some_and(|event| match (mention, &event.kind) {
+            // A key may change twice in a revision: by a deletion without bound and a write.
+            let mut changes = events.iter().filter(|event| event.key == *key);
+            changes.any(|event| match (mention, &event.kind) {
                 (Mention::Put(seen), EventKind::Put(kv)) => shows(seen, kv),
                 (Mention::Delete, EventKind::Delete) => true,
                 (Mention::Put(_), EventKind::Delete) | (Mention::Delete, EventKind::Put(_)) => {
@@ -89,6 +88,12 @@ impl Hints {
             })
         });
         shown && !self.coverage.iter().any(|coverage| self.missed(coverage, revision, events))
+    }
+
+    /// What was seen of a revision, in words.
+    pub(super) fn seen(&self, revision: i64) -> String {
+        let (witness, mentions) = (self.witness.get(&revision), self.mentions.get(&revision));
+        format!("witness {witness:?}, mentions {mentions:?}")
     }
 
     /// Whether somebody saw what one of these events wrote, at whatever revision.
@@ -143,6 +148,7 @@ impl Hints {
     fn add_stream(&mut self, stream: &WatchStream, watched_to: i64) {
         let mut wanted: Vec<&WatchCreate> = Vec::new();
         let mut open: BTreeMap<i64, (usize, i64)> = BTreeMap::new();
+        let mut ended: BTreeSet<i64> = BTreeSet::new();
         let mut created = 0;
         for (_, message) in &stream.messages {
             match message {
@@ -184,7 +190,10 @@ impl Hints {
                     }
                 }
                 WatchMessage::Canceled { watch_id, .. } => {
-                    if open.remove(watch_id).is_none() {
+                    // A client may cancel what is being canceled already, and hear of it twice.
+                    if open.remove(watch_id).is_some() {
+                        ended.insert(*watch_id);
+                    } else if !ended.contains(watch_id) {
                         created += 1;
                     }
                 }

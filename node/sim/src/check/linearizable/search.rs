@@ -138,8 +138,8 @@ impl<'a> Search<'a> {
             self.tries += 1;
             let choice = self.replay(state, operation)?;
             if self.hints.bind_writers() && !self.hints.allow(revision, &choice.events) {
-                let text = "somebody saw another change";
-                return Err(contradiction(Rule::Linearizable, operation, text));
+                let text = format!("somebody saw another change: {}", self.hints.seen(revision));
+                return Err(contradiction(Rule::Linearizable, operation, &text));
             }
             return Ok(vec![choice]);
         }

@@ -16,7 +16,7 @@ mod watcher;
 use super::linearizable::Linearization;
 use super::{Rule, Violation};
 use crate::history::{History, Time, WatchCreate, WatchMessage, WatchStream};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use watcher::Watcher;
 
 /// How a run ended for the watchers that are still open.
@@ -66,6 +66,9 @@ struct StreamCheck<'a> {
     /// Create requests without answer, oldest first.
     wanted: std::collections::VecDeque<&'a WatchCreate>,
     open: BTreeMap<i64, Watcher<'a>>,
+    /// Watchers that ended, and those of them that the client asked to end.
+    ended: BTreeSet<i64>,
+    asked_to_end: BTreeSet<i64>,
 }
 
 impl<'a> StreamCheck<'a> {
@@ -75,7 +78,9 @@ impl<'a> StreamCheck<'a> {
         stream: &'a WatchStream,
     ) -> Self {
         let wanted = std::collections::VecDeque::new();
-        Self { history, linearization, stream, wanted, open: BTreeMap::new() }
+        let (ended, asked_to_end) = (BTreeSet::new(), BTreeSet::new());
+        let open = BTreeMap::new();
+        Self { history, linearization, stream, wanted, open, ended, asked_to_end }
     }
 
     fn violation(&self, time: Time, (rule, text): Broken) -> Violation {
@@ -90,7 +95,11 @@ impl<'a> StreamCheck<'a> {
                 self.wanted.push_back(create);
                 Ok(())
             }
-            WatchMessage::CancelRequest { .. } | WatchMessage::ProgressRequest => Ok(()),
+            WatchMessage::CancelRequest { watch_id } => {
+                self.asked_to_end.insert(*watch_id);
+                Ok(())
+            }
+            WatchMessage::ProgressRequest => Ok(()),
             WatchMessage::Created { watch_id, revision } => {
                 self.on_created(time, *watch_id, *revision)
             }
@@ -153,7 +162,21 @@ impl<'a> StreamCheck<'a> {
         watch_id: i64,
         compact_revision: i64,
     ) -> Result<(), Broken> {
-        let next = match self.open.remove(&watch_id) {
+        let open = self.open.remove(&watch_id);
+        if open.is_none() && self.ended.contains(&watch_id) && compact_revision == 0 {
+            // The request to end it crossed its end: once, etcd answers that as well.
+            return match self.asked_to_end.remove(&watch_id) {
+                true => Ok(()),
+                false => protocol(format!("cancels watcher {watch_id} again")),
+            };
+        }
+        if open.is_some() {
+            self.ended.insert(watch_id);
+            if compact_revision == 0 {
+                self.asked_to_end.remove(&watch_id);
+            }
+        }
+        let next = match open {
             Some(watcher) => watcher.next(),
             // Canceled at once, without having been created.
             None => match self.wanted.pop_front() {

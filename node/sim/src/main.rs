@@ -139,12 +139,7 @@ impl Total {
     }
 }
 
-fn many(
-    seeds: &Range<u64>,
-    threads: usize,
-    marks: MissingMarks,
-    after: AfterFailure,
-) -> ExitCode {
+fn many(seeds: &Range<u64>, threads: usize, marks: MissingMarks, after: AfterFailure) -> ExitCode {
     let next = AtomicU64::new(seeds.start);
     let total = Mutex::new(Total::default());
     std::thread::scope(|scope| {

@@ -21,6 +21,8 @@ struct OpenStream {
     id: StreamId,
     member: u64,
     incarnation: u32,
+    /// Something on it was lost, so nothing that comes after it arrives.
+    lossy: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,10 +169,11 @@ impl World {
     fn open_stream(&mut self, client: ClientId, member: MemberId, stream: Stream) {
         let session = self.session(client, member);
         let id = self.links.history.open_stream(self.now, session);
-        let open = OpenStream { id, member: member.0, incarnation: session.incarnation };
-        self.links.streams.insert((client, stream), open);
         let is_on = self.machines.get(&member.0).is_some_and(super::Machine::is_on);
-        if !is_on || self.is_out_of_reach(member.0) {
+        let lossy = !is_on || self.is_out_of_reach(member.0);
+        let open = OpenStream { id, member: member.0, incarnation: session.incarnation, lossy };
+        self.links.streams.insert((client, stream), open);
+        if lossy {
             self.break_stream(client, stream);
         }
     }
@@ -178,8 +181,8 @@ impl World {
     fn to_stream(&mut self, client: ClientId, stream: Stream, message: WatchMessage) {
         let Some(&open) = self.links.streams.get(&(client, stream)) else { return };
         self.links.history.message(open.id, self.now, message.clone());
-        if self.is_out_of_reach(open.member) {
-            return self.break_stream(client, stream);
+        if self.loses(client, stream) {
+            return;
         }
         let (to, incarnation) = (open.member, open.incarnation);
         let at = self.links.arrival_at_member(&mut self.network, self.now, to, client);
@@ -189,8 +192,8 @@ impl World {
     /// A message arrives on a stream.
     pub(super) fn on_stream(&mut self, client: ClientId, stream: Stream, message: WatchMessage) {
         let Some(&open) = self.links.streams.get(&(client, stream)) else { return };
-        if self.is_out_of_reach(open.member) {
-            return self.break_stream(client, stream);
+        if self.loses(client, stream) {
+            return;
         }
         self.judge.on_watch(&message, &mut self.marks);
         self.links.history.message(open.id, self.now, message.clone());
@@ -199,6 +202,20 @@ impl World {
             let actions = watcher.on_watch_message(self.now, stream, &message, &members);
             self.act(client, actions);
         }
+    }
+
+    /// Whether a stream loses what passes on it now. From the first loss on it loses everything,
+    /// also when its ends reach each other again, until its client notices.
+    fn loses(&mut self, client: ClientId, stream: Stream) -> bool {
+        let Some(&open) = self.links.streams.get(&(client, stream)) else { return true };
+        if !open.lossy && self.is_out_of_reach(open.member) {
+            if let Some(open) = self.links.streams.get_mut(&(client, stream)) {
+                open.lossy = true;
+            }
+            self.break_stream(client, stream);
+            return true;
+        }
+        open.lossy
     }
 
     /// A stream's connection is gone; its client is going to notice.

@@ -15,6 +15,7 @@
 //! out. What goes on may answer for what it found only once that is durable, so opening ends
 //! with a batch to wait for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quorate_disk::{Completion, Disk, Files};
@@ -261,11 +262,7 @@ fn bootstrap_entries(members: &[Member]) -> Vec<Entry> {
 
 fn bootstrap_batch(entries: &[Entry], hard_state: HardState) -> wal::Batch {
     wal::Batch {
-        hard_state: Some(wal::HardState {
-            term: hard_state.term.0,
-            vote: hard_state.vote.0,
-            commit: hard_state.commit.0,
-        }),
+        hard_state: Some(hard_state_for_log(hard_state)),
         mark: None,
         entries: entries
             .iter()
@@ -290,6 +287,14 @@ fn go_on(
         || recovered.mark.as_ref().map_or(1, |mark| mark.index + 1),
         |entry| entry.index,
     );
+    let noted = checkpoint::noted_damage(&*store_files).map_err(StoreError::from)?;
+    if let Some(what) = noted
+        && has_peers_by_log(settings, &recovered)?
+    {
+        // A member alone goes on with what can still be read.
+        let error = StoreError::Noted(what);
+        return start_over(settings, log_disk, store_files, (log, recovered), error);
+    }
     match open_store(settings, identity, Arc::clone(&store_files), log_start) {
         Ok((store, jobs, fell_back)) => {
             let mut findings = Vec::new();
@@ -313,7 +318,7 @@ fn resume(
     mut findings: Vec<Finding>,
 ) -> Result<Opening, OpenError> {
     let entries = decode_entries(&recovered.entries)?;
-    let voters = voters(&store, &entries);
+    let has_peers = has_peers(settings, &store, &recovered, &entries);
     let mut repair = None;
     let boot_number = settings.boot;
     let wait = match &recovered.outcome {
@@ -325,7 +330,7 @@ fn resume(
         Outcome::Damaged(damage) | Outcome::MissingSegment { damage, .. } => {
             let (from, to) = (damage.first_bad_index, damage.possibly_acknowledged_up_to);
             let (file, offset) = (damage.file.clone(), damage.offset);
-            if voters <= 1 {
+            if !has_peers {
                 return Err(OpenError::DamagedAlone { file, offset, index: from });
             }
             findings.push(Finding::DamagedLog { file, offset, from, to });
@@ -342,7 +347,11 @@ fn resume(
         let vote = VoteMemory::UncertainFrom(term);
         repair = Some(Repair { last_index: to, last_term: term, vote });
     }
-    let boot = boot_of(&store, &recovered, entries, repair);
+    let mut boot = boot_of(&store, &recovered, entries, repair);
+    let mut wait = wait;
+    if begin_at_checkpoint(&mut boot) {
+        wait = log.append(log_disk, mark_batch(&boot));
+    }
     let opened = Opened {
         cluster: recovered.identity.cluster_id,
         member: recovered.identity.member_id,
@@ -390,6 +399,51 @@ fn boot_of(
     }
 }
 
+/// Where the log is not what led to the checkpoint, it begins anew behind it: a snapshot was
+/// installed and the log did not hear of it, or damage brought back entries that others had
+/// replaced. Whether that is so.
+fn begin_at_checkpoint(boot: &mut Boot) -> bool {
+    let Checkpoint { index, term, .. } = boot.checkpoint;
+    let (start, _) = boot.log_start;
+    let known = match index.checked_sub(start + 1) {
+        // The store ends where the log begins or before: nothing contradicts it.
+        None => return false,
+        Some(at) => usize::try_from(at).ok().and_then(|at| boot.entries.get(at)),
+    };
+    if known.is_some_and(|entry| entry.term.0 == term) {
+        return false;
+    }
+    boot.entries.clear();
+    boot.log_start = (index, term);
+    if boot.hard_state.term.0 < term {
+        boot.hard_state.term = Term(term);
+        boot.hard_state.vote = NodeId::NONE;
+    }
+    boot.hard_state.commit = Index(index);
+    true
+}
+
+/// What tells the log that it begins behind the checkpoint.
+fn mark_batch(boot: &Boot) -> wal::Batch {
+    wal::Batch {
+        hard_state: Some(hard_state_for_log(boot.hard_state)),
+        mark: Some(wal::Mark {
+            index: boot.checkpoint.index,
+            term: boot.checkpoint.term,
+            conf_state: wire::encode_conf_state(&boot.checkpoint.conf_state),
+        }),
+        entries: Vec::new(),
+    }
+}
+
+fn hard_state_for_log(hard_state: HardState) -> wal::HardState {
+    wal::HardState {
+        term: hard_state.term.0,
+        vote: hard_state.vote.0,
+        commit: hard_state.commit.0,
+    }
+}
+
 fn repair_of(damage: &wal::Damage, to: u64, hard_state: wal::HardState) -> Repair {
     let known = damage
         .known_lost
@@ -414,14 +468,33 @@ fn decode_entries(entries: &[wal::Entry]) -> Result<Vec<Entry>, OpenError> {
     entries.iter().map(decode).collect()
 }
 
-/// How many members vote, by the store and the log's changes behind it.
-fn voters(store: &Store, entries: &[Entry]) -> usize {
-    let mut voters: std::collections::BTreeSet<NodeId> =
-        applier::conf_state(store).voters.into_iter().collect();
+/// Whether others vote, from whom this member can have what it lost.
+fn has_peers(
+    settings: &Settings,
+    store: &Store,
+    recovered: &wal::Recovered,
+    entries: &[Entry],
+) -> bool {
+    let applied = store.applied_index();
+    // A store that has applied nothing yet does not know the first members.
+    let known = if applied > 0 {
+        applier::conf_state(store).voters.into_iter().collect()
+    } else {
+        BTreeSet::new()
+    };
+    let behind = entries.iter().filter(|entry| entry.index.0 > applied);
+    let voters = voters(known, behind);
+    voters.iter().any(|voter| voter.0 != recovered.identity.member_id)
+        || (applied == 0 && !settings.is_alone())
+}
+
+/// The voters after the log's changes.
+fn voters<'a>(
+    mut voters: BTreeSet<NodeId>,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> BTreeSet<NodeId> {
     let changes = entries
-        .iter()
         .filter(|entry| entry.kind == EntryKind::ConfChange)
-        .filter(|entry| entry.index.0 > store.applied_index())
         .filter_map(|entry| quorate_raft::ConfChange::decode(&entry.data).ok());
     for change in changes {
         match change.kind {
@@ -435,7 +508,20 @@ fn voters(store: &Store, entries: &[Entry]) -> usize {
             | quorate_raft::ConfChangeKind::AddLearnerNode => {}
         }
     }
-    voters.len()
+    voters
+}
+
+/// Whether others vote, as far as a log tells whose store is lost.
+fn has_peers_by_log(settings: &Settings, recovered: &wal::Recovered) -> Result<bool, OpenError> {
+    let entries = decode_entries(&recovered.entries)?;
+    let marked = recovered
+        .mark
+        .as_ref()
+        .and_then(|mark| wire::decode_conf_state(mark.conf_state.clone()).ok())
+        .map_or_else(BTreeSet::new, |state| state.voters.into_iter().collect());
+    let voters = voters(marked, entries.iter());
+    let others = voters.iter().any(|voter| voter.0 != recovered.identity.member_id);
+    Ok(others || !settings.is_alone())
 }
 
 /// The store is lost: log and store begin anew, empty, and everything comes from peers. The
@@ -447,7 +533,7 @@ fn start_over(
     (mut log, recovered): (Log, wal::Recovered),
     error: StoreError,
 ) -> Result<Opening, OpenError> {
-    if settings.is_alone() {
+    if !has_peers_by_log(settings, &recovered)? {
         return Err(error.into());
     }
     let last = recovered.entries.last().map_or_else(
@@ -536,6 +622,9 @@ pub enum StoreError {
     /// Its files are whole, and contradict each other.
     #[error(transparent)]
     Restart(#[from] RestartError),
+    /// It did not give back what was written, the last time that it ran.
+    #[error("the store was found damaged while it ran: {0}")]
+    Noted(String),
 }
 
 impl StoreError {
@@ -544,6 +633,7 @@ impl StoreError {
         use checkpoint::OpenError as Open;
         match self {
             Self::Restart(_)
+            | Self::Noted(_)
             | Self::Open(Open::Damaged(_) | Open::TooOld { .. } | Open::Gap { .. }) => true,
             Self::Open(Open::Newer { .. } | Open::OtherIdentity { .. } | Open::List(_)) => false,
         }

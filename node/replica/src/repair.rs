@@ -136,8 +136,9 @@ impl Replica {
             }
         }
         if self.repair.is_some() && message.kind == MessageKind::MsgHeartbeat {
-            // The leader still counts on entries that are gone.
-            message.commit = message.commit.min(self.node.storage().last());
+            // The leader still counts on entries that are gone: what stands in their place may be
+            // what they once replaced. Only appends say which entries are meant.
+            message.commit = message.commit.min(self.node.basic_status().hard_state.commit);
         }
         self.step(message);
     }

@@ -145,6 +145,13 @@ impl World {
     pub(super) fn on_answer(&mut self, client: ClientId, call: Call, outcome: &Outcome) {
         let Some((operation, _)) = self.links.calls.remove(&(client, call)) else { return };
         self.judge.on_outcome(outcome, &mut self.marks);
+        let asked = self.links.history.operations().get(operation.0).map(|asked| &asked.request);
+        if let (Some(Request::Range(range)), Outcome::Ok(response)) = (asked, outcome)
+            && range.revision > 0
+            && range.revision < response.revision
+        {
+            self.marks.reach(Mark::OldRevisionRead);
+        }
         self.links.history.complete(operation, self.now, outcome.clone());
         let members = self.member_ids();
         if let Some(asker) = self.clients.get_mut(&client) {

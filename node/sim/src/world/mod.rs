@@ -117,6 +117,7 @@ enum Happening {
     Broken { client: ClientId, stream: Stream },
     Wake { client: ClientId },
     Start { machine: u64 },
+    Resume { machine: u64 },
     Weather,
     Administrate,
     Heal,
@@ -137,6 +138,8 @@ struct World {
     judge: Judge,
     marks: Marks,
     trace: Trace,
+    /// What waits for machines that are paused, in its order.
+    held: BTreeMap<u64, Vec<Happening>>,
     /// Disks with a completion under way.
     busy: BTreeMap<(u64, HandleId), Time>,
     healed_at: Option<Time>,
@@ -160,6 +163,7 @@ impl World {
             judge: Judge::new(&profile),
             marks: Marks::default(),
             trace: Trace::new(detail == Detail::Verbose),
+            held: BTreeMap::new(),
             busy: BTreeMap::new(),
             healed_at: None,
             over: false,
@@ -227,8 +231,7 @@ impl World {
         if let Some(machine) = happening.machine().and_then(|id| self.machines.get(&id))
             && machine.paused_until > self.now
         {
-            let until = machine.paused_until;
-            self.queue.push(until, happening);
+            self.held.entry(machine.id).or_default().push(happening);
             return Ok(());
         }
         self.note(&happening);
@@ -301,6 +304,7 @@ impl World {
                 }
                 Ok(())
             }
+            Happening::Resume { machine } => self.resume(machine),
             Happening::Start { machine } => self.start(machine),
             Happening::Weather => self.weather(),
             Happening::Administrate => self.administrate(),
@@ -329,7 +333,11 @@ impl World {
         let interval = self.machines.get(&machine).map_or(Time(MILLIS), Machine::tick_interval);
         self.after(interval.0, Happening::Tick { machine, incarnation });
         self.after(MICROS, Happening::Job { machine, incarnation });
-        self.tell(machine, incarnation, Event::Tick)
+        let now = self.local(machine);
+        if let Some(process) = self.process_of(machine, incarnation) {
+            process.tick(now);
+        }
+        self.settle(machine)
     }
 
     fn tell(&mut self, machine: u64, incarnation: u32, event: Event) -> Result<(), Violation> {
@@ -500,6 +508,7 @@ impl World {
                     self.chaos.on_leader(from, term, &mut self.marks);
                 }
             }
+            Output::Reached(mark) => self.marks.reach(mark),
             Output::Stop(stop) => self.on_stop(from, stop)?,
         }
         Ok(())
@@ -518,7 +527,15 @@ impl World {
             }
             Stop::DiskFailed => self.marks.reach(Mark::DiskFailed),
             Stop::DiskFull => self.marks.reach(Mark::DiskFull),
-            Stop::Damaged(_) => self.marks.reach(Mark::DamagedStore),
+            Stop::Damaged(_) => {
+                self.marks.reach(Mark::DamagedStore);
+                // The member's last act: to write down that its store is damaged.
+                if let Some(machine) = self.machines.get(&id) {
+                    for handle in machine.handles() {
+                        while machine.disk.complete(handle, None) {}
+                    }
+                }
+            }
             Stop::Broken(why) => {
                 if let Some(violation) = self.judge.on_broken(self.now, id, &why) {
                     return Err(violation);
@@ -660,6 +677,7 @@ impl Happening {
             | Self::Broken { .. }
             | Self::Wake { .. }
             | Self::Start { .. }
+            | Self::Resume { .. }
             | Self::Weather
             | Self::Administrate
             | Self::Heal
@@ -692,6 +710,7 @@ impl Happening {
             Self::Administrate => (18, 0, 0),
             Self::Heal => (19, 0, 0),
             Self::Judge => (20, 0, 0),
+            Self::Resume { machine } => (21, *machine, 0),
         }
     }
 
@@ -738,6 +757,7 @@ impl Happening {
             }
             Self::Wake { client } => format!("client {} wakes", client.0),
             Self::Start { machine } => format!("{machine} starts"),
+            Self::Resume { machine } => format!("{machine} goes on"),
             Self::Weather => "weather".to_owned(),
             Self::Administrate => "administration".to_owned(),
             Self::Heal => "healing".to_owned(),

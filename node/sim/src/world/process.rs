@@ -8,17 +8,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use prost::Message as _;
+use quorate_api::etcdserverpb::{InternalRaftRequest, RequestHeader};
+use quorate_api::membershippb::{Attributes, ClusterMemberAttrSetRequest};
 use quorate_api::mvccpb;
-use quorate_disk::Disk;
-use quorate_member::open::Opened;
+use quorate_disk::{Disk, Ticket};
+use quorate_member::open::{Finding, Opened};
 use quorate_member::route::{self, RequestLimits, Route};
 use quorate_member::{Allowed, Freed, JobRunner, LogWriter, Progress, applier};
 use quorate_raft::{Entry, Message, NodeId, SnapshotMetadata};
 use quorate_replica::{
-    BatchId, Config, Effect, Event, Facts, Halt, MembershipChange, Replica, RequestId, RequestIds,
-    SnapshotOutcome, Time, wire,
+    BatchId, Config, Effect, Event, Facts, Halt, MembershipChange, Priority, Proposal, Replica,
+    RequestId, RequestIds, SnapshotOutcome, Time, wire,
 };
-use quorate_store::entry::Reply;
+use quorate_store::entry::{Fatal, Reply};
 use quorate_store::jobs::{JobError, Outcome as JobOutcome};
 use quorate_store::log::{Damage, Record};
 use quorate_store::mvcc::ReadError;
@@ -39,6 +41,9 @@ use crate::history::{
 /// Responses that a stream is given at a time: a slow client gets few.
 const POLL: PollLimits = PollLimits { bytes: 16 << 10, responses: 4 };
 
+/// Ticks between two attempts of a member to tell its name.
+const PUBLISH_TICKS: u64 = 10;
+
 /// What a member wants of the world.
 #[derive(Debug)]
 pub(crate) enum Output {
@@ -54,6 +59,8 @@ pub(crate) enum Output {
     Membership(Result<(), quorate_api::Error>),
     /// Leader or term are other than before.
     Leadership(Option<NodeId>, u64),
+    /// The member was in a situation.
+    Reached(Mark),
     /// The member ends.
     Stop(Stop),
 }
@@ -126,6 +133,13 @@ pub(crate) struct Process {
     pub(crate) applied_records: Vec<(i64, Vec<HistoryEvent>)>,
     applier_awake: bool,
     effects: Vec<Effect>,
+    /// For each lease the term under which it was granted, or a later one.
+    granted: BTreeMap<i64, u64>,
+    /// The store is known to be full.
+    is_full: bool,
+    /// Its log was found damaged at this start.
+    mends_log: bool,
+    ticks: u64,
     stopped: bool,
 }
 
@@ -137,7 +151,12 @@ impl Process {
         disks: (FaultyHandle, FaultyHandle),
         now: Time,
     ) -> Result<Self, quorate_replica::BootError> {
-        let Opened { writer, store, jobs, boot, .. } = opened;
+        let Opened { writer, store, jobs, boot, findings, .. } = opened;
+        let term = boot.checkpoint.term;
+        let granted = boot.facts.leases.iter().map(|fact| (fact.lease, term)).collect();
+        let mends_log =
+            findings.iter().any(|finding| matches!(finding, Finding::DamagedLog { .. }));
+        let is_full = !boot.facts.alarms.is_empty();
         let id = config.member.0;
         let limits = RequestLimits {
             txn_ops_max: 128,
@@ -187,6 +206,10 @@ impl Process {
             applied_records: Vec::new(),
             applier_awake: false,
             effects: Vec::new(),
+            granted,
+            is_full,
+            mends_log,
+            ticks: 0,
             stopped: false,
         })
     }
@@ -376,6 +399,7 @@ impl Process {
             Effect::Apply(entries) => self.tasks.push_back(Task::Apply(entries)),
             Effect::ReadReady { request } => self.serve(request),
             Effect::LeaseRenewed { request, ttl_seconds } => {
+                self.note_renewal(request);
                 self.answer_lease(request, ttl_seconds, None);
             }
             Effect::LeaseTimeLeft { request, ttl_seconds, remaining_seconds } => {
@@ -394,7 +418,12 @@ impl Process {
             Effect::Leadership { leader, term } => {
                 self.outputs.push(Output::Leadership(leader, term));
             }
-            Effect::RepairDone => self.writer.finish_repair(&mut self.log_disk),
+            Effect::RepairDone => {
+                self.writer.finish_repair(&mut self.log_disk);
+                if std::mem::take(&mut self.mends_log) {
+                    self.outputs.push(Output::Reached(Mark::RepairedLog));
+                }
+            }
             Effect::Halt(Halt::Removed) => self.stop(Stop::Removed),
             Effect::Halt(Halt::Broken(why)) => self.stop(Stop::Broken(why)),
         }
@@ -418,7 +447,10 @@ impl Process {
         let batch = applier::apply(&mut self.store, entries, |id| waiting.contains_key(&id));
         let batch = match batch {
             Ok(batch) => batch,
-            Err(fatal) => return self.stop(Stop::Damaged(fatal.to_string())),
+            Err(Fatal::Damage(damage)) => return self.damaged(&damage),
+            Err(fatal @ Fatal::Malformed { .. }) => {
+                return self.stop(Stop::Broken(fatal.to_string()));
+            }
         };
         self.note_records(&batch.records);
         match self.hub.publish(batch.records) {
@@ -426,14 +458,58 @@ impl Process {
             Err(error) => return self.stop(Stop::Damaged(error.to_string())),
         }
         for change in &batch.applied.leases {
-            if let quorate_replica::LeaseChange::Checkpointed { .. } = change {
-                marks.reach(Mark::LeaseAcrossLeaders);
+            if let quorate_replica::LeaseChange::Granted { lease, .. } = change {
+                self.granted.insert(*lease, self.store.applied_term());
+            }
+        }
+        if let Some(alarms) = &batch.applied.alarms {
+            let was_full = std::mem::replace(&mut self.is_full, !alarms.is_empty());
+            if was_full && !self.is_full {
+                marks.reach(Mark::NoSpaceCleared);
             }
         }
         for (request, reply) in batch.replies {
             self.reply(request, reply);
         }
         self.hear(now, Event::Applied(batch.applied));
+    }
+
+    /// A leader renews a lease: perhaps one that an earlier leader granted.
+    fn note_renewal(&mut self, request: RequestId) {
+        let Some(Waiter::Client(_, _, Request::LeaseKeepAlive { id })) = self.waiting.get(&request)
+        else {
+            return;
+        };
+        if self.granted.get(id).is_some_and(|term| *term < self.replica.standing().term) {
+            self.outputs.push(Output::Reached(Mark::LeaseAcrossLeaders));
+        }
+    }
+
+    /// Heartbeat interval: a member whose name nobody knows tells it, as servers do.
+    pub(crate) fn tick(&mut self, now: Time) {
+        self.hear(now, Event::Tick);
+        self.ticks += 1;
+        let is_nameless = self
+            .store
+            .members()
+            .iter()
+            .any(|member| member.id == self.id && member.name.is_empty());
+        if self.ticks.is_multiple_of(PUBLISH_TICKS) && is_nameless && !self.stopped {
+            let request = self.ids.next_id();
+            let attributes =
+                Attributes { name: format!("member-{}", self.id), ..Attributes::default() };
+            let body = InternalRaftRequest {
+                header: Some(RequestHeader { id: request.0, ..RequestHeader::default() }),
+                cluster_member_attr_set: Some(ClusterMemberAttrSetRequest {
+                    member_id: self.id,
+                    member_attributes: Some(attributes),
+                }),
+                ..InternalRaftRequest::default()
+            };
+            let data = Bytes::from(body.encode_to_vec());
+            let proposal = Proposal { request, data, growth_bytes: 0, priority: Priority::High };
+            self.hear(now, Event::Propose(proposal));
+        }
     }
 
     /// Tell the world what was applied, for its witness.
@@ -732,6 +808,12 @@ impl Process {
     fn stop(&mut self, stop: Stop) {
         if !self.stopped {
             self.stopped = true;
+            if let Stop::Damaged(what) = &stop {
+                let note = quorate_store::checkpoint::note_damage(what);
+                for (ticket, operation) in (1 << 62..).zip(note) {
+                    self.store_disk.submit(Ticket(ticket), operation);
+                }
+            }
             self.outputs.push(Output::Stop(stop));
         }
     }

@@ -84,10 +84,10 @@ impl Profile {
             partition_ms: sometimes(random, 6_000),
             pause_ms: sometimes(random, 8_000),
             slow_disk_ms: sometimes(random, 10_000),
-            corrupt_percent: if random.chance(1, 3) { random.below(60) } else { 0 },
+            corrupt_percent: if random.chance(1, 2) { 20 + random.below(80) } else { 0 },
             disk_error_ms: sometimes(random, 20_000),
             disk_full_ms: sometimes(random, 20_000),
-            membership_ms: sometimes(random, 8_000),
+            membership_ms: sometimes(random, 4_000),
             transfer_ms: sometimes(random, 8_000),
             down_ms_max: 500 + random.below(8_000),
         };

@@ -27,5 +27,8 @@ mod source;
 pub(crate) mod writer;
 
 pub(crate) use restore::CHECKPOINTS_KEPT;
-pub use restore::{DamageReason, FileDamage, OpenError, OpenOptions, Opened, begin_anew, open};
+pub use restore::{
+    DamageReason, FileDamage, OpenError, OpenOptions, Opened, begin_anew, note_damage, noted_damage,
+    open,
+};
 pub use source::{Exported, Identity, IndexChunk, IndexSink, Malformed, Source, State};

@@ -8,7 +8,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use quorate_disk::{Files, Path};
+use bytes::Bytes;
+use quorate_disk::{Files, Operation, Path};
 
 use super::format::{self, FileKind, FormatError, Manifest};
 use super::loader;
@@ -22,6 +23,41 @@ use crate::log::{LogOptions, RevisionLog};
 
 /// Checkpoints that are kept: the newest, and one to fall back to.
 pub(crate) const CHECKPOINTS_KEPT: usize = 2;
+
+/// The file that says of a store that it met damage while it ran.
+const DAMAGE_NOTE: &str = "damage-note";
+/// Bytes of a note that are read.
+const DAMAGE_NOTE_BYTES_MAX: u64 = 4_096;
+
+/// What writes down, durably, that the store's files do not give back what was written. Whoever
+/// opens the folder learns of it by [`noted_damage`], for a checkpoint that is whole says nothing
+/// of the records it names. The note goes with the first cleanup job.
+#[must_use]
+pub fn note_damage(what: &str) -> Vec<Operation> {
+    let path: Path = DAMAGE_NOTE.into();
+    let data = Bytes::copy_from_slice(what.as_bytes());
+    vec![
+        Operation::Create { path: path.clone(), size: data.len() as u64 },
+        Operation::Write { path: path.clone(), offset: 0, data: vec![data] },
+        Operation::Sync { path },
+        Operation::SyncDirectory { path: "".into() },
+    ]
+}
+
+/// The damage that the store met while it ran, if it did.
+///
+/// # Errors
+/// [`OpenError::List`].
+pub fn noted_damage(files: &dyn Files) -> Result<Option<String>, OpenError> {
+    if !files.list("").map_err(OpenError::List)?.iter().any(|name| name == DAMAGE_NOTE) {
+        return Ok(None);
+    }
+    // That it is there says enough, whatever can be read of it.
+    let length = files.length(DAMAGE_NOTE).unwrap_or(0).min(DAMAGE_NOTE_BYTES_MAX);
+    let length = usize::try_from(length).unwrap_or(0);
+    let text = files.read(DAMAGE_NOTE, 0, length).unwrap_or_default();
+    Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+}
 
 /// How to open a folder.
 #[derive(Clone, Copy, Debug)]
@@ -207,7 +243,7 @@ fn list(files: &dyn Files) -> Result<Listing, OpenError> {
             }
         } else if let Some(id) = segment_format::parse_file_name(&name) {
             listing.segments.insert(id);
-        } else {
+        } else if name != DAMAGE_NOTE {
             continue;
         }
         listing.names.insert(name);

@@ -256,8 +256,18 @@ impl World {
         self.marks.reach(Mark::Paused);
         let length = self.chaos.random.below(6_000);
         if let Some(machine) = self.machines.get_mut(&id) {
-            machine.paused_until = self.now.plus(Time(length * MILLIS));
+            machine.paused_until = machine.paused_until.max(self.now.plus(Time(length * MILLIS)));
+            self.queue.push(machine.paused_until, Happening::Resume { machine: id });
         }
+    }
+
+    /// A pause ends: what came meanwhile happens now, before all that comes after it.
+    pub(super) fn resume(&mut self, id: u64) -> Result<(), Violation> {
+        if self.machines.get(&id).is_some_and(|machine| machine.paused_until > self.now) {
+            return Ok(());
+        }
+        let held = self.held.remove(&id).unwrap_or_default();
+        held.into_iter().try_for_each(|happening| self.happen(happening))
     }
 
     fn break_disk(&mut self, id: u64) {
@@ -302,6 +312,7 @@ impl World {
             machine.paused_until = self.now.min(machine.paused_until);
         }
         for id in ids {
+            self.resume(id)?;
             self.after(0, Happening::Start { machine: id });
             self.reconnect(id);
         }

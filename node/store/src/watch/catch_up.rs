@@ -14,11 +14,13 @@ use crate::mvcc::Mvcc;
 #[derive(Debug)]
 pub(super) struct CatchUp {
     pub(super) window: Window,
+    /// Stretches read so far.
+    pub(super) reads: u64,
 }
 
 impl CatchUp {
     pub(super) const fn new() -> Self {
-        Self { window: Window::empty_after(0) }
+        Self { window: Window::empty_after(0), reads: 0 }
     }
 
     /// Forget what was read: the log is another one.
@@ -54,6 +56,7 @@ impl CatchUp {
             .map(Event::new)
             .collect::<Result<_, _>>()?;
         self.window = Window { events, floor: from - 1, through };
+        self.reads += 1;
         Ok(())
     }
 }

@@ -44,6 +44,8 @@ pub struct Counts {
     pub ring_events: usize,
     /// Bytes kept by the ring.
     pub ring_bytes: u64,
+    /// Stretches read from the log so far, for watchers that the ring did not serve any more.
+    pub log_reads: u64,
 }
 
 /// All streams and watchers of a member; see the [module](super).
@@ -92,6 +94,7 @@ impl WatchHub {
             ranges: self.groups.len(),
             ring_events: self.ring.window.events.len(),
             ring_bytes: self.ring.bytes(),
+            log_reads: self.catch_up.reads,
         }
     }
 

@@ -55,8 +55,13 @@ pub(crate) struct LeaseClock {
 /// A renewal's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
-    /// There is no such lease, or it has ended.
+    /// There is no such lease.
     NotFound,
+    /// Its time is over, and its keys are still there: until its revoke is applied nobody knows
+    /// whether it will not live on under another leader.
+    Ended,
+    /// No deadline runs yet.
+    NotCounted,
     /// It lives on for so many seconds.
     Renewed(i64),
     /// It will, for so many seconds, once a checkpoint of zero is applied.
@@ -136,8 +141,11 @@ impl LeaseClock {
     /// Renew a lease: leadership has just been confirmed.
     pub(crate) fn renew(&mut self, id: i64, now: Time) -> Renewal {
         let Some(lease) = self.leases.get(&id) else { return Renewal::NotFound };
-        if !self.running || lease.revoking.is_some() || lease.deadline <= now {
-            return Renewal::NotFound;
+        if !self.running {
+            return Renewal::NotCounted;
+        }
+        if lease.revoking.is_some() || lease.deadline <= now {
+            return Renewal::Ended;
         }
         let ttl = lease.ttl_seconds;
         if lease.checkpoint_seconds > 0 {
@@ -152,11 +160,12 @@ impl LeaseClock {
         self.running
     }
 
-    /// Granted and remaining seconds of a lease; `None` if it is gone or has ended.
+    /// Granted and remaining seconds of a lease; none remain to one whose revoke is awaited.
+    /// `None` if it is gone.
     pub(crate) fn time_left(&self, id: i64, now: Time) -> Option<(i64, i64)> {
         let lease = self.leases.get(&id)?;
-        if lease.revoking.is_some() || lease.deadline <= now {
-            return None;
+        if lease.revoking.is_some() {
+            return Some((lease.ttl_seconds, 0));
         }
         let remaining = i64::try_from(lease.deadline.since(now) / 1_000).unwrap_or(i64::MAX);
         Some((lease.ttl_seconds, remaining))
@@ -250,4 +259,30 @@ fn checkpoint_interval_ms(ttl_seconds: i64) -> u64 {
     (seconds_ms(ttl_seconds) / 3)
         .saturating_add(CHECKPOINT_SLACK_MS)
         .min(CHECKPOINT_INTERVAL_MAX_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ended_lease_is_there_until_its_revoke_is_applied() {
+        let mut clock = LeaseClock::default();
+        clock.on_change(LeaseChange::Granted { lease: 7, ttl_seconds: 5 }, Time(0));
+        assert_eq!(clock.renew(7, Time(1)), Renewal::NotCounted);
+        clock.start(Time(0), 0);
+        assert_eq!(clock.renew(7, Time(1_000)), Renewal::Renewed(5));
+        assert_eq!(clock.time_left(7, Time(5_999)), Some((5, 0)));
+        assert_eq!(clock.renew(7, Time(6_000)), Renewal::Ended);
+        assert_eq!(clock.take_expired(Time(6_000)), [7]);
+        assert_eq!(clock.renew(7, Time(6_001)), Renewal::Ended);
+        assert_eq!(clock.time_left(7, Time(6_001)), Some((5, 0)));
+        // The next leader gives it its time anew.
+        clock.stop();
+        clock.start(Time(6_100), 1_000);
+        assert_eq!(clock.time_left(7, Time(6_100)), Some((5, 6)));
+        clock.on_change(LeaseChange::Revoked { lease: 7 }, Time(6_200));
+        assert_eq!(clock.renew(7, Time(6_200)), Renewal::NotFound);
+        assert_eq!(clock.time_left(7, Time(6_200)), None);
+    }
 }

@@ -29,6 +29,7 @@
 mod boot;
 mod config;
 mod effect;
+mod ended_renewals;
 mod event;
 mod lease_clock;
 mod log;

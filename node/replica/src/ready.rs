@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 
 use quorate_raft::{
     ConfChange, ConfChangeV2, Entry, EntryKind, HardState, Message, MessageKind, NodeId, Ready,
-    SnapshotMetadata,
+    SnapshotMetadata, SnapshotStatus,
 };
 
 use crate::Replica;
@@ -172,10 +172,23 @@ impl Replica {
     pub(crate) fn send(&mut self, message: Message, after: Option<BatchId>) {
         let message = Box::new(self.mark_lost_log(message));
         if message.kind == MessageKind::MsgSnap {
+            if !names_receiver(&message) {
+                return self.renew_offer(message.to);
+            }
             self.snapshots.on_sending(message.to);
             self.out.push(Effect::SendSnapshot { message });
         } else {
             self.out.push(Effect::Send { message, after });
+        }
+    }
+
+    /// The pinned state is older than the receiver's membership, and its receiver would not take
+    /// it: another is needed.
+    fn renew_offer(&mut self, to: NodeId) {
+        self.node.storage_mut().set_offer(None);
+        self.node.report_snapshot(to, SnapshotStatus::Failure);
+        if self.snapshots.on_wanted() {
+            self.out.push(Effect::PinSnapshot);
         }
     }
 
@@ -305,6 +318,7 @@ impl Replica {
             self.reads.restart_attempts();
         }
         self.out.push(Effect::Leadership { leader, term });
+        self.ask_ended_renewals_again();
         self.finish_transfers();
     }
 
@@ -320,4 +334,13 @@ impl Replica {
             self.leases.start(self.now, self.config.election_timeout_ms());
         }
     }
+}
+
+/// Whether a snapshot message's configuration has its receiver.
+fn names_receiver(message: &Message) -> bool {
+    message.snapshot.as_ref().is_none_or(|snapshot| {
+        let state = &snapshot.metadata.conf_state;
+        let mut members = state.voters.iter().chain(&state.learners).chain(&state.voters_outgoing);
+        members.any(|member| *member == message.to)
+    })
 }

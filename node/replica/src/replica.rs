@@ -13,11 +13,14 @@ use quorate_raft::{
 
 use crate::boot::{Boot, BootError};
 use crate::config::{
-    APPLY_BYTES_MAX, APPLY_GAP_HIGH_MAX, APPLY_GAP_MAX, Config, INFLIGHT_BYTES_MAX,
+    APPLY_BYTES_MAX, APPLY_GAP_HIGH_MAX, APPLY_GAP_MAX, Config, IN_FLIGHT_MAX, INFLIGHT_BYTES_MAX,
     INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
 };
 use crate::effect::{Effect, Halt};
-use crate::event::{Event, Facts, MembershipChange, Priority, Proposal, SnapshotOutcome};
+use crate::ended_renewals::{EndedRenewal, EndedRenewals};
+use crate::event::{
+    Event, Facts, LeaseChange, MembershipChange, Priority, Proposal, SnapshotOutcome,
+};
 use crate::lease_clock::{LeaseClock, Renewal};
 use crate::log::MemberLog;
 use crate::membership::Membership;
@@ -44,6 +47,7 @@ pub struct Replica {
     pub(crate) leadership: Leadership,
     pub(crate) reads: Reads,
     pub(crate) leases: LeaseClock,
+    pub(crate) ended_renewals: EndedRenewals,
     pub(crate) membership: Membership,
     pub(crate) snapshots: Snapshots,
     pub(crate) repair: Option<Repair>,
@@ -100,6 +104,7 @@ impl Replica {
             leadership: Leadership::default(),
             reads: Reads::new(config.boot),
             leases,
+            ended_renewals: EndedRenewals::default(),
             membership: Membership::new(config.member, boot.facts.members),
             snapshots: Snapshots::default(),
             repair: boot.repair,
@@ -220,7 +225,7 @@ impl Replica {
     /// How many requests wait for their end.
     #[must_use]
     pub fn load(&self) -> usize {
-        self.proposals.len() + self.reads.len()
+        self.proposals.len() + self.reads.len() + self.ended_renewals.len()
     }
 
     /// Send an answer of failure.
@@ -408,6 +413,16 @@ impl Replica {
         }
         match self.leases.renew(lease, self.now) {
             Renewal::NotFound => self.fail(request, Error::LeaseNotFound),
+            Renewal::Ended if self.ended_renewals.len() >= IN_FLIGHT_MAX => {
+                self.fail(request, Error::TooManyRequests);
+            }
+            Renewal::Ended => {
+                let deadline = self.deadline();
+                self.ended_renewals.push(EndedRenewal { client: request, lease, deadline });
+            }
+            Renewal::NotCounted => {
+                self.on_lease_question(Purpose::RenewLease(request, lease), request);
+            }
             Renewal::Renewed(ttl_seconds) => {
                 self.out.push(Effect::LeaseRenewed { request, ttl_seconds });
             }
@@ -418,8 +433,16 @@ impl Replica {
         }
     }
 
+    /// The leader is another, or leads anew.
+    pub(crate) fn ask_ended_renewals_again(&mut self) {
+        for EndedRenewal { client, lease, deadline: _ } in self.ended_renewals.take_all() {
+            self.on_lease_question(Purpose::RenewLease(client, lease), client);
+        }
+    }
+
     fn tell_lease_time(&mut self, request: RequestId, lease: i64) {
-        if !self.is_leader() {
+        // What was confirmed under an earlier leader does not tell that the clock runs here.
+        if !self.is_leader() || !self.leases.is_running() {
             return self.on_lease_question(Purpose::LeaseTimeLeft(request, lease), request);
         }
         match self.leases.time_left(lease, self.now) {
@@ -510,6 +533,11 @@ impl Replica {
         }
         for &change in &applied.leases {
             self.leases.on_change(change, self.now);
+            if let LeaseChange::Revoked { lease } = change {
+                for renewal in self.ended_renewals.take_revoked(lease) {
+                    self.fail(renewal.client, Error::LeaseNotFound);
+                }
+            }
         }
         self.start_lease_clock();
         for request in applied.requests {
@@ -537,6 +565,9 @@ impl Replica {
                 Some(Internal::Renewal { client, .. }) => self.fail(client, error),
                 Some(Internal::Lease | Internal::Alarm) => {}
             }
+        }
+        for renewal in self.ended_renewals.take_expired(self.now) {
+            self.fail(renewal.client, Error::Timeout);
         }
         for (purpose, stage) in self.reads.on_tick(self.now) {
             let (Purpose::Read(request)

@@ -14,12 +14,16 @@ pub(super) fn evaluate(model: &Model, request: &Request) -> Result<Evaluated, Re
     let mut effect = Effect::None;
     let body = match request {
         Request::Range(range) => Body::Range(pending.range(range)?),
-        Request::Put(put) => pending.put(put)?,
+        Request::Put(put) => {
+            pending.check_put(put)?;
+            pending.put(put)
+        }
         Request::DeleteRange(delete) => pending.delete_range(delete),
         Request::Txn(txn) => {
             check_duplicates(txn)?;
             let mut path = Vec::new();
             pending.find_path(txn, &mut path);
+            pending.check(txn, &mut path.iter().copied())?;
             pending.txn(txn, &mut path.into_iter())?
         }
         Request::Compact { revision } => {
@@ -97,14 +101,20 @@ impl Pending<'_> {
         found.into_values().cloned().collect()
     }
 
-    fn range(&self, range: &Range) -> Result<RangeResult, Refusal> {
-        let Range { keys, revision, limit, consistency: _, projection } = range;
-        if *revision > self.model.revision {
+    fn check_range(&self, range: &Range) -> Result<(), Refusal> {
+        let revision = range.revision;
+        if revision > self.model.revision {
             return Err(Refusal::FutureRevision);
         }
-        if *revision > 0 && *revision < self.model.compact_revision {
+        if revision > 0 && revision < self.model.compact_revision {
             return Err(Refusal::Compacted);
         }
+        Ok(())
+    }
+
+    fn range(&self, range: &Range) -> Result<RangeResult, Refusal> {
+        self.check_range(range)?;
+        let Range { keys, revision, limit, consistency: _, projection } = range;
         let mut kvs: Vec<KeyValue> = if *revision <= 0 {
             self.current(keys)
         } else {
@@ -129,28 +139,39 @@ impl Pending<'_> {
         Ok(RangeResult { kvs, count, more })
     }
 
-    fn put(&mut self, put: &Put) -> Result<Body, Refusal> {
-        let Put { key, value, lease, prev_kv, ignore_value, ignore_lease } = put;
-        let old = self.get(key).cloned();
-        if old.is_none() && (*ignore_value || *ignore_lease) {
-            return Err(Refusal::KeyNotFound);
-        }
-        let known = !self.model.checks_leases || self.model.leases.contains_key(lease);
-        if *lease != 0 && !known {
+    fn check_put(&self, put: &Put) -> Result<(), Refusal> {
+        let known = !self.model.checks_leases || self.model.leases.contains_key(&put.lease);
+        if put.lease != 0 && !known {
             return Err(Refusal::LeaseNotFound);
         }
+        if (put.ignore_value || put.ignore_lease) && self.get(&put.key).is_none() {
+            return Err(Refusal::KeyNotFound);
+        }
+        Ok(())
+    }
+
+    /// A key that its own transaction deleted before, which only a deletion without bound may,
+    /// has an empty value and no lease to keep. etcd's members all crash there.
+    fn put(&mut self, put: &Put) -> Body {
+        let Put { key, value, lease, prev_kv, ignore_value, ignore_lease } = put;
+        let old = self.get(key).cloned();
         let mod_revision = self.model.revision + 1;
-        let kept = |keep: bool| old.as_ref().filter(|_| keep);
         let kv = KeyValue {
             key: key.clone(),
-            value: kept(*ignore_value).map_or_else(|| value.clone(), |old| old.value.clone()),
+            value: match &old {
+                _ if !ignore_value => value.clone(),
+                old => old.as_ref().map_or_else(Bytes::new, |old| old.value.clone()),
+            },
             create_revision: old.as_ref().map_or(mod_revision, |old| old.create_revision),
             mod_revision,
             version: old.as_ref().map_or(1, |old| old.version + 1),
-            lease: kept(*ignore_lease).map_or(*lease, |old| old.lease),
+            lease: match &old {
+                _ if !ignore_lease => *lease,
+                old => old.as_ref().map_or(0, |old| old.lease),
+            },
         };
         self.change(key.clone(), Some(kv));
-        Ok(Body::Put { prev_kv: old.filter(|_| *prev_kv) })
+        Body::Put { prev_kv: old.filter(|_| *prev_kv) }
     }
 
     fn delete_range(&mut self, delete: &DeleteRange) -> Body {
@@ -184,6 +205,20 @@ impl Pending<'_> {
         }
     }
 
+    /// Whether everything on the path can run. It is decided before anything is written.
+    fn check(&self, txn: &Txn, path: &mut impl Iterator<Item = bool>) -> Result<(), Refusal> {
+        let succeeded = path.next().expect("the path holds every transaction that runs");
+        for operation in if succeeded { &txn.success } else { &txn.failure } {
+            match operation {
+                TxnOperation::Range(range) => self.check_range(range)?,
+                TxnOperation::Put(put) => self.check_put(put)?,
+                TxnOperation::DeleteRange(_) => {}
+                TxnOperation::Txn(txn) => self.check(txn, path)?,
+            }
+        }
+        Ok(())
+    }
+
     fn txn(&mut self, txn: &Txn, path: &mut impl Iterator<Item = bool>) -> Result<Body, Refusal> {
         let succeeded = path.next().expect("the path holds every transaction that runs");
         let branch = if succeeded { &txn.success } else { &txn.failure };
@@ -191,7 +226,7 @@ impl Pending<'_> {
         for operation in branch {
             results.push(match operation {
                 TxnOperation::Range(range) => Body::Range(self.range(range)?),
-                TxnOperation::Put(put) => self.put(put)?,
+                TxnOperation::Put(put) => self.put(put),
                 TxnOperation::DeleteRange(delete) => self.delete_range(delete),
                 TxnOperation::Txn(txn) => self.txn(txn, path)?,
             });

@@ -220,14 +220,17 @@ impl World {
         Ok(())
     }
 
+    /// A leader counts when it has applied an entry of its term: then its leases' time runs.
     fn note_stability(&mut self) {
         let term = self
             .machines
             .values_mut()
             .filter_map(Machine::process)
-            .map(|process| process.replica.standing())
-            .filter(|standing| standing.role == quorate_raft::Role::Leader)
-            .map(|standing| standing.term)
+            .map(|process| (process.replica.standing(), process.store.applied_term()))
+            .filter(|(standing, applied_term)| {
+                standing.role == quorate_raft::Role::Leader && *applied_term == standing.term
+            })
+            .map(|(standing, _)| standing.term)
             .max();
         match (self.judge.stable_since, term) {
             (Some((_, known)), Some(term)) if known == term => {}
@@ -269,7 +272,11 @@ impl World {
             }
             let Some(process) = machine.process() else { return false };
             let standing = process.replica.standing();
-            if standing.is_repairing || process.replica.load() > 0 || process.is_installing() {
+            if standing.is_repairing
+                || process.replica.load() > 0
+                || process.is_installing()
+                || process.has_unread()
+            {
                 return false;
             }
             standings.push((standing.commit, standing.applied, standing.leader, standing.term));
@@ -377,6 +384,7 @@ impl World {
             late_bound: Time::from_millis(6_000 + 2 * election),
             delivery_bound: Time::from_millis(20_000),
             stable: self.judge.stable(self.now),
+            leader_grace: Time::from_millis(election),
             checkpoint_interval: None,
             ending: revision.map(|_| (self.now, self.live_leases())),
         };

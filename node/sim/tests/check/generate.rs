@@ -179,6 +179,7 @@ impl Generator {
                 late_bound: Time::from_secs(2),
                 delivery_bound: Time::from_secs(1),
                 stable: vec![(Time(0), Time::NEVER)],
+                leader_grace: Time(0),
                 checkpoint_interval: None,
                 ending: Some((at, leases)),
             },

@@ -205,6 +205,12 @@ fn changes_of_leader_add_no_more_than_they_may() {
     let linearization = script.linearize();
     let anew = Terms { stable: spans, ..terms() };
     expect("all begin anew", check(&script.history, &linearization, &anew), None);
+    let mut graced = granted();
+    left(&mut graced, 20_000, 10);
+    let result = check(&graced.history, &graced.linearize(), &anew);
+    expect("more than was granted", result, Some(Rule::LeaseTtl));
+    let grace = Terms { leader_grace: Time::from_secs(1), ..anew.clone() };
+    expect("a grace", check(&graced.history, &graced.linearize(), &grace), None);
     let interval = Some(Time::from_secs(1));
     let checkpointed = Terms { checkpoint_interval: interval, ..anew.clone() };
     let result = check(&script.history, &linearization, &checkpointed);

@@ -10,5 +10,6 @@ mod model_quirks;
 mod order_bugs;
 mod raft_bugs;
 mod random_histories;
+mod same_seed;
 mod script;
 mod watch_bugs;

@@ -168,6 +168,23 @@ fn kept_values_need_a_key() {
 }
 
 #[test]
+fn a_key_that_its_transaction_deleted_keeps_nothing() {
+    let mut model = Model::new();
+    apply(&mut model, put("a", "1"));
+    let all = KeyRange { key: Bytes::from_static(b"\0"), end: Bytes::from_static(b"\0") };
+    let keep = Put { ignore_value: true, prev_kv: true, ..Put::new("a", "") };
+    let success = vec![
+        TxnOperation::DeleteRange(DeleteRange { keys: all, prev_kv: false }),
+        TxnOperation::Put(keep),
+    ];
+    let (_, body) = apply(&mut model, Request::Txn(Txn { success, ..Txn::default() }));
+    let Body::Txn { results, .. } = body else { panic!("a transaction answers as one") };
+    assert_eq!(results[1], Body::Put { prev_kv: None });
+    let kept = model.get_at(b"a", 3).expect("put anew");
+    assert_eq!((kept.value.as_ref(), kept.create_revision, kept.version), (b"".as_ref(), 3, 1));
+}
+
+#[test]
 fn inner_conditions_and_revisions_are_those_before_the_transaction() {
     let mut model = Model::new();
     let is_there = Compare {

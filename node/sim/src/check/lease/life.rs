@@ -197,13 +197,13 @@ impl Life {
                     None => ttl,
                     Some(interval) => end.minus(before).plus(interval).min(ttl),
                 };
-                end = end.max(from.plus(left));
+                end = end.max(from.plus(left).plus(terms.leader_grace));
             }
             before = (*to).max(before);
         }
         // Between leaders nobody counts a lease down.
         if before < time && terms.stable.iter().all(|(from, to)| *from > time || *to < time) {
-            end = end.max(time.plus(ttl));
+            end = end.max(time.plus(ttl).plus(terms.leader_grace));
         }
         end
     }

@@ -10,7 +10,8 @@
 //!                                                     last change of leader + ttl; + bound
 //! ```
 //! A new leader starts all leases anew, since it does not know when they were renewed; with
-//! checkpoints it knows to within the checkpoint interval, and may not add more than that.
+//! checkpoints it knows to within the checkpoint interval, and may not add more than that. On top
+//! it gives a grace for clients to find it, so that more may be left than was granted.
 //!
 //! Ids must not be granted twice in a history: what happened to whom could not be told.
 
@@ -34,6 +35,8 @@ pub struct Terms {
     pub delivery_bound: Time,
     /// When one leader was in office with a quorum behind it, in order.
     pub stable: Vec<(Time, Time)>,
+    /// What a new leader gives every lease on top, for clients to find it.
+    pub leader_grace: Time,
     /// How often the leader writes down what leases have left; none if it does not.
     pub checkpoint_interval: Option<Time>,
     /// When the run ended, healed, and the leases that were still there.

@@ -134,6 +134,7 @@ impl Server {
             late_bound: Time::from_millis(200),
             delivery_bound: LATE,
             stable: vec![(Time(0), end)],
+            leader_grace: Time(0),
             checkpoint_interval: None,
             ending: Some((end, leases)),
         };

@@ -509,6 +509,7 @@ impl World {
                 }
             }
             Output::Reached(mark) => self.marks.reach(mark),
+            Output::Unsound(rule, text) => return Err(Violation::at(rule, self.now, text)),
             Output::Stop(stop) => self.on_stop(from, stop)?,
         }
         Ok(())

@@ -30,7 +30,9 @@ use quorate_store::watch::{self, PollLimits, WatchHub, WatchOptions};
 use sim_disk::{FaultyHandle, HandleId};
 
 use super::convert;
+use super::machine::{ELECTION_TICKS, TICK_MS};
 use super::marks::{Mark, Marks};
+use crate::check::Rule;
 use crate::check::raft::LogEntry;
 use crate::client::{Call, Stream};
 use crate::history::{
@@ -40,6 +42,8 @@ use crate::history::{
 
 /// Responses that a stream is given at a time: a slow client gets few.
 const POLL: PollLimits = PollLimits { bytes: 16 << 10, responses: 4 };
+/// What a new leader adds to leases: an election timeout, in seconds.
+const LEASE_GRACE_SECONDS: i64 = (ELECTION_TICKS as u64 * TICK_MS).div_ceil(1_000) as i64;
 
 /// Ticks between two attempts of a member to tell its name.
 const PUBLISH_TICKS: u64 = 10;
@@ -61,6 +65,8 @@ pub(crate) enum Output {
     Leadership(Option<NodeId>, u64),
     /// The member was in a situation.
     Reached(Mark),
+    /// The member does what it must not.
+    Unsound(Rule, String),
     /// The member ends.
     Stop(Stop),
 }
@@ -99,6 +105,15 @@ enum Waiter {
     Admin,
 }
 
+/// A batch on its way to the log.
+struct InFlight {
+    batch: BatchId,
+    /// The first index that it writes, if it writes entries.
+    first_index: Option<u64>,
+    /// What survives a crash once it is durable.
+    durable: DurableLog,
+}
+
 /// What survives a crash of the member, as far as the log says.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DurableLog {
@@ -126,7 +141,7 @@ pub(crate) struct Process {
     streams: BTreeMap<(ClientId, Stream), watch::StreamId>,
     /// Entries written since the world last looked.
     pub(crate) written: Vec<LogEntry>,
-    in_flight: VecDeque<(BatchId, DurableLog)>,
+    in_flight: VecDeque<InFlight>,
     pub(crate) durable: DurableLog,
     pub(crate) outputs: Vec<Output>,
     /// Changes that this member applied, by revision, since the world last looked.
@@ -250,8 +265,8 @@ impl Process {
             }
             self.outputs.extend(freed.messages.into_iter().map(Output::Send));
             if let Some(batch) = freed.persisted {
-                while self.in_flight.front().is_some_and(|(id, _)| *id <= batch) {
-                    self.durable = self.in_flight.pop_front().expect("not empty").1;
+                while self.in_flight.front().is_some_and(|written| written.batch <= batch) {
+                    self.durable = self.in_flight.pop_front().expect("not empty").durable;
                 }
                 self.hear(now, Event::Persisted(batch));
             }
@@ -380,7 +395,7 @@ impl Process {
             Effect::Persist(batch) => {
                 self.written.extend(batch.entries.iter().map(log_entry));
                 let mut durable =
-                    self.in_flight.back().map_or(self.durable, |(_, durable)| *durable);
+                    self.in_flight.back().map_or(self.durable, |before| before.durable);
                 if let Some(state) = batch.hard_state {
                     (durable.term, durable.vote) = (state.term.0, state.vote.0);
                 }
@@ -390,19 +405,24 @@ impl Process {
                 if let Some(last) = batch.entries.last() {
                     durable.last_index = last.index.0;
                 }
-                self.in_flight.push_back((batch.batch, durable));
+                let first_index = batch.entries.first().map(|entry| entry.index.0);
+                self.in_flight.push_back(InFlight { batch: batch.batch, first_index, durable });
                 self.writer.persist(&mut self.log_disk, batch);
             }
             Effect::Send { message, after } => {
                 self.outputs.extend(self.writer.send(message, after).map(Output::Send));
             }
-            Effect::Apply(entries) => self.tasks.push_back(Task::Apply(entries)),
+            Effect::Apply(entries) => {
+                self.check_durable(&entries);
+                self.tasks.push_back(Task::Apply(entries));
+            }
             Effect::ReadReady { request } => self.serve(request),
             Effect::LeaseRenewed { request, ttl_seconds } => {
                 self.note_renewal(request);
                 self.answer_lease(request, ttl_seconds, None);
             }
             Effect::LeaseTimeLeft { request, ttl_seconds, remaining_seconds } => {
+                self.check_time_left(request, remaining_seconds);
                 self.answer_lease(request, ttl_seconds, Some(remaining_seconds));
             }
             Effect::LeadershipTransferred { request } | Effect::AskLeader { request, .. } => {
@@ -426,6 +446,39 @@ impl Process {
             }
             Effect::Halt(Halt::Removed) => self.stop(Stop::Removed),
             Effect::Halt(Halt::Broken(why)) => self.stop(Stop::Broken(why)),
+        }
+    }
+
+    /// A member applies only what its own log has durably, be it committed: what it serves and
+    /// what its checkpoints hold is never ahead of the log that it would start with.
+    fn check_durable(&mut self, entries: &[Entry]) {
+        let Some(last) = entries.last().map(|entry| entry.index.0) else { return };
+        let writes = |batch: &&InFlight| batch.first_index.is_some_and(|first| first <= last);
+        if let Some(batch) = self.in_flight.iter().find(writes) {
+            let (id, first) = (self.id, batch.first_index.unwrap_or(0));
+            let text = format!(
+                "member {id:x} applies up to {last}, entries from {first} on are being written"
+            );
+            self.outputs.push(Output::Unsound(Rule::Durable, text));
+        }
+    }
+
+    /// While a lease's checkpoint stands, nobody has renewed the lease: it has no more left than
+    /// the checkpoint says, but for the time that a new leader gives clients to find it.
+    fn check_time_left(&mut self, request: RequestId, remaining_seconds: i64) {
+        let Some(Waiter::Client(_, _, Request::LeaseTimeToLive { id, .. })) =
+            self.waiting.get(&request)
+        else {
+            return;
+        };
+        let checkpoint = self.store.leases().get(*id).map_or(0, |lease| lease.remaining_seconds);
+        if checkpoint > 0 && remaining_seconds > checkpoint + LEASE_GRACE_SECONDS {
+            let text = format!(
+                "member {:x} says that lease {id} has {remaining_seconds} s left, its checkpoint \
+                 says {checkpoint} s",
+                self.id
+            );
+            self.outputs.push(Output::Unsound(Rule::LeaseTtl, text));
         }
     }
 

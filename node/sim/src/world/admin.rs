@@ -104,8 +104,10 @@ impl World {
         let wait = self.profile.faults.membership_ms / 2
             + self.random.below(self.profile.faults.membership_ms);
         self.after(wait * MILLIS, Happening::Administrate);
-        let (change, at_leader) = self.next_change();
-        self.ask_for_change(change, at_leader)
+        match self.next_change() {
+            Some((change, at_leader)) => self.ask_for_change(change, at_leader),
+            None => Ok(()),
+        }
     }
 
     /// Every member has a machine.
@@ -121,7 +123,7 @@ impl World {
         }
     }
 
-    fn next_change(&mut self) -> (MembershipChange, bool) {
+    fn next_change(&mut self) -> Option<(MembershipChange, bool)> {
         if let Some(&learner) = self.admin.learners.first()
             && self.random.chance(4, 5)
         {
@@ -130,17 +132,20 @@ impl World {
             promoted.is_learner = false;
             let context = ConfChangeContext { member: promoted, is_promote: true };
             let context = context.to_json().into();
-            return (MembershipChange::Promote { member: NodeId(learner), context }, true);
+            return Some((MembershipChange::Promote { member: NodeId(learner), context }, true));
         }
         let members = self.admin.members.clone();
         if members.len() > self.admin.least && self.random.chance(2, 3)
             || members.len() >= MEMBERS_MAX
         {
             let id = *self.random.pick(&members).expect("there are members");
+            if !self.may_remove(id) {
+                return None;
+            }
             if Some(id) == self.chaos.leader() {
                 self.marks.reach(Mark::LeaderRemoved);
             }
-            return (MembershipChange::Remove { member: NodeId(id) }, false);
+            return Some((MembershipChange::Remove { member: NodeId(id) }, false));
         }
         let id = self.admin.next;
         self.admin.next += 1;
@@ -154,7 +159,25 @@ impl World {
         } else {
             MembershipChange::AddVoter { member, context }
         };
-        (change, false)
+        Some((change, false))
+    }
+
+    /// Whether the run can do without this member.
+    fn may_remove(&self, id: u64) -> bool {
+        let is_learner = self.admin.learners.contains(&id);
+        let voters = self.admin.voters();
+        if is_learner {
+            return true;
+        }
+        // The last two: when one goes, the other needs its vote until it knows that it has gone,
+        // and who was removed is not there to give it. etcd's administrators know that, too.
+        if voters <= 2 {
+            return false;
+        }
+        // The good copies of what is committed stay a majority.
+        let damaged =
+            self.machines.values().filter(|machine| machine.is_damaged && machine.id != id).count();
+        damaged <= (voters - 2) / 2
     }
 
     fn ask_for_change(

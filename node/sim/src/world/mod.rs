@@ -558,7 +558,7 @@ impl World {
         match machine.open(&self.profile) {
             Ok(findings) => {
                 for finding in &findings {
-                    self.on_finding(finding);
+                    self.on_finding(id, finding)?;
                 }
             }
             Err(error) => self.on_refused(id, error)?,
@@ -566,7 +566,7 @@ impl World {
         self.settle(id)
     }
 
-    fn on_finding(&mut self, finding: &Finding) {
+    fn on_finding(&mut self, id: u64, finding: &Finding) -> Result<(), Violation> {
         match finding {
             Finding::TornTail { .. } => self.marks.reach(Mark::TornTail),
             Finding::DamagedLog { .. } => self.marks.reach(Mark::DamagedLog),
@@ -575,6 +575,14 @@ impl World {
             }
             Finding::Fresh | Finding::Repairing { .. } => {}
         }
+        if let Finding::DamagedLog { .. } | Finding::DamagedStore(_) = finding {
+            if !self.machines.get(&id).is_some_and(|machine| machine.is_damaged) {
+                return Err(self.judge.refused(self.now, id, &format!("{finding:?}")));
+            }
+            // Damage can be met long after it was done: the member begins with less.
+            self.judge.on_damaged(id);
+        }
+        Ok(())
     }
 
     fn on_refused(&mut self, id: u64, error: OpenError) -> Result<(), Violation> {

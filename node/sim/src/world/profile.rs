@@ -105,7 +105,7 @@ impl Profile {
             wal_segment_bytes: 4_096 << random.below(5),
             store_segment_bytes: 4_096 << random.below(5),
             checkpoint_entries: 20 + random.below(300),
-            quota_bytes: random.chance(1, 8).then(|| 8_000 + random.below(60_000)),
+            quota_bytes: random.chance(1, 6).then(|| 300 + random.below(2_500)),
             think_ms_max: 20 + random.below(400),
         }
     }

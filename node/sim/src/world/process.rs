@@ -45,6 +45,16 @@ const POLL: PollLimits = PollLimits { bytes: 16 << 10, responses: 4 };
 /// What a new leader adds to leases: an election timeout, in seconds.
 const LEASE_GRACE_SECONDS: i64 = (ELECTION_TICKS as u64 * TICK_MS).div_ceil(1_000) as i64;
 
+/// Recent revisions that the hub keeps: few, so that a slow client falls behind them.
+const RING_REVISIONS: i64 = 16;
+
+/// One stream in so many has a slow client, …
+const SLOW_STREAMS: u64 = 4;
+/// … which reads once in so many ticks.
+const SLOW_READ_TICKS: u64 = 30;
+/// What a member says has arrived after so many ticks, if all is well.
+const ARRIVAL_TICKS: u64 = 3;
+
 /// Ticks between two attempts of a member to tell its name.
 const PUBLISH_TICKS: u64 = 10;
 
@@ -139,6 +149,14 @@ pub(crate) struct Process {
     limits: RequestLimits,
     waiting: BTreeMap<RequestId, Waiter>,
     streams: BTreeMap<(ClientId, Stream), watch::StreamId>,
+    /// Streams with news that their slow clients have not read, each with the revision whose
+    /// events woke it, if events did.
+    unread: BTreeMap<(ClientId, Stream), Option<i64>>,
+    /// When slow clients read last, in ticks.
+    slow_read: u64,
+    /// What clients want while a snapshot fills the store, which must not be asked meanwhile.
+    held_reads: Vec<RequestId>,
+    held_watches: Vec<(ClientId, Stream, WatchMessage)>,
     /// Entries written since the world last looked.
     pub(crate) written: Vec<LogEntry>,
     in_flight: VecDeque<InFlight>,
@@ -190,7 +208,7 @@ impl Process {
         };
         let options = WatchOptions {
             ring_bytes_max: 4 << 10,
-            ring_revisions_max: 16,
+            ring_revisions_max: RING_REVISIONS.unsigned_abs(),
             catch_up_revisions_max: 8,
             response_revisions_max: 4,
             fragment_bytes: 512,
@@ -214,6 +232,10 @@ impl Process {
             limits,
             waiting: BTreeMap::new(),
             streams: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            slow_read: 0,
+            held_reads: Vec::new(),
+            held_watches: Vec::new(),
             written,
             in_flight: VecDeque::new(),
             durable,
@@ -542,6 +564,9 @@ impl Process {
     pub(crate) fn tick(&mut self, now: Time) {
         self.hear(now, Event::Tick);
         self.ticks += 1;
+        if self.ticks.is_multiple_of(SLOW_READ_TICKS) && !self.is_installing() {
+            self.read_slowly();
+        }
         let is_nameless = self
             .store
             .members()
@@ -665,6 +690,7 @@ impl Process {
                 let woken = self.hub.on_snapshot_installed(self.store.mvcc());
                 self.poll_streams(&woken);
                 self.installing = Some(Installing::Checkpoint(metadata));
+                self.release_held();
             }
             Err(error) => self.stop(Stop::Broken(error.to_string())),
         }
@@ -707,6 +733,9 @@ impl Process {
     }
 
     fn serve(&mut self, id: RequestId) {
+        if self.is_filling() {
+            return self.held_reads.push(id);
+        }
         let Some(Waiter::Client(_, _, request)) = self.waiting.get(&id) else { return };
         match route::serve(&self.store, &convert::request(request)) {
             Ok(reply) => self.reply(id, Ok(reply)),
@@ -784,6 +813,9 @@ impl Process {
 
     /// A client's message on a stream; the first one opens it.
     pub(crate) fn watch(&mut self, client: ClientId, stream: Stream, message: &WatchMessage) {
+        if self.is_filling() {
+            return self.held_watches.push((client, stream, message.clone()));
+        }
         let hub = &mut self.hub;
         let id = *self.streams.entry((client, stream)).or_insert_with(|| hub.open_stream());
         let taken = match message {
@@ -803,12 +835,14 @@ impl Process {
             | WatchMessage::Progress { .. }
             | WatchMessage::Canceled { .. } => Ok(()),
         };
-        debug_assert!(taken.is_ok(), "clients of a run read what they are told");
-        self.poll_stream(client, stream, id);
+        debug_assert!(taken.is_ok(), "clients of a run do not ask that much between two reads");
+        self.tell_stream(client, stream, id, None);
     }
 
     /// A client has gone.
     pub(crate) fn close_watch(&mut self, client: ClientId, stream: Stream) {
+        self.unread.remove(&(client, stream));
+        self.held_watches.retain(|(owner, held, _)| (*owner, *held) != (client, stream));
         if let Some(id) = self.streams.remove(&(client, stream)) {
             self.hub.close_stream(id);
         }
@@ -819,7 +853,7 @@ impl Process {
         let streams: Vec<_> = self.streams.iter().map(|(key, id)| (*key, *id)).collect();
         for ((client, stream), id) in streams {
             self.hub.tick_progress(id);
-            self.poll_stream(client, stream, id);
+            self.tell_stream(client, stream, id, None);
         }
     }
 
@@ -830,9 +864,61 @@ impl Process {
             .filter(|(_, id)| woken.contains(id))
             .map(|(key, id)| (*key, *id))
             .collect();
+        let revision = self.hub.revision();
         for ((client, stream), id) in streams {
+            self.tell_stream(client, stream, id, Some(revision));
+        }
+    }
+
+    /// A stream may have news: its client reads them now, or, if it is slow, when it does.
+    fn tell_stream(
+        &mut self,
+        client: ClientId,
+        stream: Stream,
+        id: watch::StreamId,
+        woken_by: Option<i64>,
+    ) {
+        if (client.0 + stream.0).is_multiple_of(SLOW_STREAMS) || self.is_filling() {
+            let unread = self.unread.entry((client, stream)).or_default();
+            *unread = unread.or(woken_by);
+        } else {
             self.poll_stream(client, stream, id);
         }
+    }
+
+    /// Whether a snapshot fills the store.
+    fn is_filling(&self) -> bool {
+        matches!(self.installing, Some(Installing::Records(..)))
+    }
+
+    /// The store can be asked again.
+    fn release_held(&mut self) {
+        for id in std::mem::take(&mut self.held_reads) {
+            self.serve(id);
+        }
+        for (client, stream, message) in std::mem::take(&mut self.held_watches) {
+            self.watch(client, stream, &message);
+        }
+    }
+
+    /// The slow clients read.
+    fn read_slowly(&mut self) {
+        for ((client, stream), woken_by) in std::mem::take(&mut self.unread) {
+            let Some(&id) = self.streams.get(&(client, stream)) else { continue };
+            self.slow_read = self.ticks;
+            let reads = self.hub.counts().log_reads;
+            self.poll_stream(client, stream, id);
+            let fell_behind =
+                woken_by.is_some_and(|woken| woken + RING_REVISIONS <= self.hub.revision());
+            if fell_behind && self.hub.counts().log_reads > reads {
+                self.outputs.push(Output::Reached(Mark::WatchCaughtUp));
+            }
+        }
+    }
+
+    /// Whether slow clients have news to read, or on the way to them.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.unread.is_empty() || self.ticks <= self.slow_read + ARRIVAL_TICKS
     }
 
     fn poll_stream(&mut self, client: ClientId, stream: Stream, id: watch::StreamId) {
@@ -869,6 +955,11 @@ impl Process {
             }
             self.outputs.push(Output::Stop(stop));
         }
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// The member's id.

@@ -198,6 +198,7 @@ impl World {
         }
         if self.is_lost() {
             // A lone member whose disk was damaged refuses to start: nothing more will come.
+            self.break_streams_at_removed();
             self.over = true;
             return self.conclude(None);
         }

@@ -236,6 +236,22 @@ impl World {
         }
     }
 
+    /// Break the streams at machines that are not members any more: such a machine may never hear
+    /// of its removal and stand still for ever, until somebody switches it off.
+    pub(super) fn break_streams_at_removed(&mut self) {
+        let members: Vec<u64> = self.admin.members().collect();
+        let mut left = Vec::new();
+        for (key, open) in &mut self.links.streams {
+            if !members.contains(&open.member) {
+                open.lossy = true;
+                left.push(*key);
+            }
+        }
+        for (client, stream) in left {
+            self.break_stream(client, stream);
+        }
+    }
+
     /// A client notices that a stream's connection is gone.
     pub(super) fn on_broken(&mut self, client: ClientId, stream: Stream) {
         let Some(open) = self.links.streams.remove(&(client, stream)) else { return };

@@ -64,6 +64,10 @@ impl Judge {
     pub(crate) fn observe(&mut self, now: Time, machine: &mut Machine) -> Result<(), Violation> {
         let (id, incarnation) = (machine.id, machine.incarnation);
         let Some(process) = machine.process() else { return Ok(()) };
+        if process.is_stopped() {
+            // It ended in the middle of a step; what it leaves is on its disk.
+            return Ok(());
+        }
         if process.is_installing() {
             // Its log begins behind a state that it does not have yet.
             return Ok(());
@@ -194,11 +198,11 @@ impl World {
         self.learn_members();
         self.start_all();
         if since.0 > CALM_MS * MILLIS {
+            self.break_streams_at_removed();
             self.clients.values_mut().for_each(crate::client::Client::stop);
         }
         if self.is_lost() {
             // A lone member whose disk was damaged refuses to start: nothing more will come.
-            self.break_streams_at_removed();
             self.over = true;
             return self.conclude(None);
         }

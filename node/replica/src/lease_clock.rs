@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Renewing a lease that has a checkpoint first commits a checkpoint of zero: otherwise the next
-//! leader would go on from the old one and end the lease early.
+//! leader would go on from the old one and end the lease early. A checkpoint that is on its way
+//! counts as one that the lease has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +36,9 @@ struct Lease {
     ttl_seconds: i64,
     /// As in the log; zero for none.
     checkpoint_seconds: i64,
+    /// A checkpoint was proposed, and none was applied since. It says what was left before any
+    /// renewal from now on.
+    checkpointing: bool,
     deadline: Time,
     next_checkpoint: Time,
     /// Until when its revoke is awaited.
@@ -79,6 +83,7 @@ impl LeaseClock {
                 Lease {
                     ttl_seconds: fact.ttl_seconds,
                     checkpoint_seconds: fact.remaining_seconds,
+                    checkpointing: false,
                     deadline: now,
                     next_checkpoint: now,
                     revoking: None,
@@ -109,6 +114,7 @@ impl LeaseClock {
         self.checkpoints.clear();
         for lease in self.leases.values_mut() {
             lease.revoking = None;
+            lease.checkpointing = false;
         }
     }
 
@@ -120,6 +126,7 @@ impl LeaseClock {
                 let fresh = Lease {
                     ttl_seconds,
                     checkpoint_seconds: 0,
+                    checkpointing: false,
                     deadline: now,
                     next_checkpoint: now,
                     revoking: None,
@@ -133,6 +140,7 @@ impl LeaseClock {
             LeaseChange::Checkpointed { lease, remaining_seconds } => {
                 if let Some(known) = self.leases.get_mut(&lease) {
                     known.checkpoint_seconds = remaining_seconds;
+                    known.checkpointing = false;
                 }
             }
         }
@@ -148,7 +156,7 @@ impl LeaseClock {
             return Renewal::Ended;
         }
         let ttl = lease.ttl_seconds;
-        if lease.checkpoint_seconds > 0 {
+        if lease.checkpoint_seconds > 0 || lease.checkpointing {
             return Renewal::AfterCheckpoint(ttl);
         }
         self.rearm(id, now, seconds_ms(ttl));
@@ -206,7 +214,10 @@ impl LeaseClock {
                 if remaining == 0 || lease.revoking.is_some() {
                     continue;
                 }
-                due.push((id, i64::try_from(remaining).unwrap_or(i64::MAX)));
+                if !lease.checkpointing {
+                    lease.checkpointing = true;
+                    due.push((id, i64::try_from(remaining).unwrap_or(i64::MAX)));
+                }
                 lease.next_checkpoint = now + checkpoint_interval_ms(lease.ttl_seconds);
                 self.checkpoints.insert((lease.next_checkpoint, id));
             }
@@ -264,6 +275,21 @@ fn checkpoint_interval_ms(ttl_seconds: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_renewal_waits_for_a_checkpoint_on_its_way() {
+        let mut clock = LeaseClock::default();
+        clock.on_change(LeaseChange::Granted { lease: 7, ttl_seconds: 9 }, Time(0));
+        clock.start(Time(0), 0);
+        assert_eq!(clock.take_checkpoints(Time(4_000)), [(7, 5)]);
+        assert_eq!(clock.renew(7, Time(4_001)), Renewal::AfterCheckpoint(9));
+        let checkpoint =
+            |seconds| LeaseChange::Checkpointed { lease: 7, remaining_seconds: seconds };
+        clock.on_change(checkpoint(5), Time(4_002));
+        assert_eq!(clock.renew(7, Time(4_003)), Renewal::AfterCheckpoint(9));
+        clock.on_change(checkpoint(0), Time(4_004));
+        assert_eq!(clock.renew(7, Time(4_005)), Renewal::Renewed(9));
+    }
 
     #[test]
     fn an_ended_lease_is_there_until_its_revoke_is_applied() {

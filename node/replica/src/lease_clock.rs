@@ -52,8 +52,9 @@ pub(crate) struct LeaseClock {
     /// Empty when the clock stands.
     deadlines: BTreeSet<(Time, i64)>,
     checkpoints: BTreeSet<(Time, i64)>,
+    /// When to revoke again what was to be revoked and is still there.
+    retries: BTreeSet<(Time, i64)>,
     running: bool,
-    revoking: usize,
 }
 
 /// A renewal's answer.
@@ -109,8 +110,8 @@ impl LeaseClock {
     /// The member no longer leads.
     pub(crate) fn stop(&mut self) {
         self.running = false;
-        self.revoking = 0;
         self.deadlines.clear();
+        self.retries.clear();
         self.checkpoints.clear();
         for lease in self.leases.values_mut() {
             lease.revoking = None;
@@ -182,23 +183,29 @@ impl LeaseClock {
     /// Leases that have ended and whose revoke is not under way.
     pub(crate) fn take_expired(&mut self, now: Time) -> Vec<i64> {
         let mut expired = Vec::new();
-        while let Some(&(deadline, id)) = self.deadlines.first() {
-            if deadline > now || self.revoking >= REVOKES_IN_FLIGHT_MAX {
-                break;
-            }
-            self.deadlines.pop_first();
-            let retry = now + RETRY_MS;
+        let is_due = |first: Option<&(Time, i64)>| first.is_some_and(|(at, _)| *at <= now);
+        // First those that were asked before: they must not wait for room that they take up.
+        while is_due(self.retries.first()) {
+            expired.extend(self.retries.pop_first().map(|(_, id)| id));
+        }
+        while is_due(self.deadlines.first())
+            && self.retries.len() + expired.len() < REVOKES_IN_FLIGHT_MAX
+        {
+            expired.extend(self.deadlines.pop_first().map(|(_, id)| id));
+        }
+        let retry = now + RETRY_MS;
+        for &id in &expired {
             if let Some(lease) = self.leases.get_mut(&id) {
-                if lease.revoking.is_none() {
-                    self.revoking += 1;
-                }
-                // The entry comes back in time, in case the revoke is lost.
                 lease.revoking = Some(retry);
-                self.deadlines.insert((retry, id));
-                expired.push(id);
+                self.retries.insert((retry, id));
             }
         }
         expired
+    }
+
+    /// Whether the lease has ended in the time that is counted now, and its revoke is awaited.
+    pub(crate) fn is_revoking(&self, id: i64) -> bool {
+        self.leases.get(&id).is_some_and(|lease| lease.revoking.is_some())
     }
 
     /// Leases whose remaining seconds are to be written to the log now.
@@ -254,10 +261,7 @@ impl LeaseClock {
         self.checkpoints.remove(&(lease.next_checkpoint, id));
         match lease.revoking {
             None => self.deadlines.remove(&(lease.deadline, id)),
-            Some(retry) => {
-                self.revoking = self.revoking.saturating_sub(1);
-                self.deadlines.remove(&(retry, id))
-            }
+            Some(retry) => self.retries.remove(&(retry, id)),
         };
     }
 }

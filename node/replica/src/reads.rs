@@ -115,10 +115,15 @@ impl Reads {
         ready
     }
 
-    /// Give up every attempt: the leader is another.
+    /// Give up every attempt: the leader is another, or leads anew. Reads that are confirmed
+    /// stay so; what concerns leases needs the word of the leader that carries it out.
     pub(crate) fn restart_attempts(&mut self) {
         for (_, attempt) in std::mem::take(&mut self.attempts) {
             self.waiting.extend(attempt.requests);
+        }
+        for requests in self.confirmed.values_mut() {
+            let lease = |waiting: &mut Waiting| !matches!(waiting.purpose, Purpose::Read(_));
+            self.waiting.extend(requests.extract_if(.., lease));
         }
     }
 

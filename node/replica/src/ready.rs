@@ -64,6 +64,16 @@ impl Batches {
         Self { next: 0, pending: VecDeque::new(), hard_state, held: None }
     }
 
+    /// The newest batch, durable or not.
+    pub(crate) fn newest(&self) -> BatchId {
+        BatchId(self.next)
+    }
+
+    /// Whether all batches up to this one are durable.
+    pub(crate) fn is_durable(&self, batch: BatchId) -> bool {
+        self.pending.front().is_none_or(|pending| pending.batch > batch)
+    }
+
     /// When the oldest batch that is not durable was handed out.
     pub(crate) fn oldest(&self) -> Option<Time> {
         self.pending.front().map(|batch| batch.since)
@@ -141,13 +151,12 @@ impl Replica {
     pub(crate) fn on_snapshot_installed(&mut self, index: u64, facts: Facts) {
         self.applied = self.applied.max(index);
         self.set_facts(facts);
-        let Some(held) = self.batches.held.take() else { return };
-        if held.index != index {
-            // A newer snapshot came meanwhile: its batch and all behind it go on waiting.
-            self.batches.held = Some(held);
-            return;
+        self.finish_reads();
+        // If a newer snapshot came meanwhile, its batch and all behind it go on waiting.
+        let is_newest = self.batches.held.as_ref().is_some_and(|held| held.index == index);
+        if is_newest && let Some(held) = self.batches.held.take() {
+            self.out.extend(held.batches.into_iter().map(Effect::Persist));
         }
-        self.out.extend(held.batches.into_iter().map(Effect::Persist));
     }
 
     /// Hand a message to Raft.
@@ -315,8 +324,8 @@ impl Replica {
         self.leadership.is_self = is_self;
         if known.leader != leader {
             self.leadership.since = self.now;
-            self.reads.restart_attempts();
         }
+        self.reads.restart_attempts();
         self.out.push(Effect::Leadership { leader, term });
         self.ask_ended_renewals_again();
         self.finish_transfers();

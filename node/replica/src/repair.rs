@@ -19,16 +19,21 @@
 //! The leader's part: a follower it believes to hold more than it says it has is normally
 //! ignored, because messages can be late. A message that carries [`LOST_LOG`] is not: the leader
 //! forgets what the follower acknowledged (lowering a match never un-commits anything), and
-//! sends from there on.
+//! sends from there on. To a follower that lacks nothing but a later term it gives one: it hands
+//! over to a third member.
 
 use bytes::Bytes;
-use quorate_raft::{EntryId, Index, Message, MessageKind, Participation, Term};
+use quorate_raft::{EntryId, Index, Message, MessageKind, NodeId, Participation, Term};
 
 use crate::Replica;
 
 /// In the context of a rejecting `MsgAppResp`: the sender lost what it acknowledged. Members that
 /// do not know it ignore the context of this message.
 pub(crate) const LOST_LOG: &[u8] = b"quorate/lost-log";
+
+/// Likewise, and the sender has everything again but a leader of a later term: only then are the
+/// votes that it may have forgotten history. In a quiet cluster there would never be one.
+pub(crate) const LOST_VOTE: &[u8] = b"quorate/lost-vote";
 
 /// What was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +55,27 @@ pub enum VoteMemory {
     UncertainFrom(u64),
 }
 
+/// What a member under repair says it lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    /// Entries that it had.
+    Entries,
+    /// Only a leader of a later term.
+    LaterTerm,
+}
+
 impl Repair {
     /// Whether a log that ends so, under a leader of `term`, has all that was lost.
     pub(crate) fn is_done(&self, last: (Term, Index), term: Term) -> bool {
-        let complete = last >= (Term(self.last_term), Index(self.last_index));
-        match self.vote {
-            VoteMemory::Certain => complete,
-            VoteMemory::UncertainFrom(lost) => complete && term.0 > lost,
-        }
+        let is_vote_known = match self.vote {
+            VoteMemory::Certain => true,
+            VoteMemory::UncertainFrom(lost) => term.0 > lost,
+        };
+        is_vote_known && self.is_complete(last)
+    }
+
+    fn is_complete(&self, last: (Term, Index)) -> bool {
+        last >= (Term(self.last_term), Index(self.last_index))
     }
 }
 
@@ -78,12 +96,15 @@ impl Replica {
     /// Take part again in everything once nothing is missing.
     pub(crate) fn end_repair(&mut self) {
         let Some(repair) = self.repair else { return };
-        if self.batches.oldest().is_some() {
-            return;
-        }
         let log = self.node.storage();
         let last = (log.last_term(), log.last());
-        if repair.is_done(last, Term(self.leadership.term)) {
+        if !repair.is_done(last, Term(self.leadership.term)) {
+            self.repaired_by = None;
+            return;
+        }
+        // Under load there is always a batch on its way: wait for those that are now.
+        let batch = *self.repaired_by.get_or_insert(self.batches.newest());
+        if self.batches.is_durable(batch) {
             self.repair = None;
             self.node.set_participation(Participation::Full);
             self.out.push(crate::Effect::RepairDone);
@@ -96,10 +117,14 @@ impl Replica {
         else {
             return;
         };
-        if self.repair.is_none() {
+        let Some(repair) = self.repair else { return };
+        let log = self.node.storage();
+        let last = (log.last_term(), log.last());
+        if repair.is_done(last, Term(self.leadership.term)) {
+            // Only the disk is waited for.
             return;
         }
-        let log = self.node.storage();
+        let is_complete = repair.is_complete(last);
         let message = Message {
             kind: MessageKind::MsgAppResp,
             from: self.config.member,
@@ -109,6 +134,7 @@ impl Replica {
             reject: true,
             reject_hint: log.last(),
             log_term: log.last_term(),
+            context: Bytes::from_static(if is_complete { LOST_VOTE } else { LOST_LOG }),
             ..Message::default()
         };
         self.send(message, None);
@@ -116,23 +142,47 @@ impl Replica {
 
     /// Make a refusal say that its sender lost what it acknowledged.
     pub(crate) fn mark_lost_log(&self, mut message: Message) -> Message {
-        if self.repair.is_some() && message.kind == MessageKind::MsgAppResp && message.reject {
+        let is_refusal = message.kind == MessageKind::MsgAppResp && message.reject;
+        if self.repair.is_some() && is_refusal && message.context.is_empty() {
             message.context = Bytes::from_static(LOST_LOG);
         }
         message
     }
 
+    /// What a leader does for a member under repair whose log ends at `last`.
+    fn help_repair(&mut self, member: NodeId, last: Index, lacks: Lack) {
+        if !self.is_leader() {
+            return;
+        }
+        let matched = self.matched(member);
+        if matched > last.0 {
+            return self.node.reset_progress(member);
+        }
+        if lacks == Lack::LaterTerm {
+            self.hand_over_for_repair(member);
+        }
+    }
+
+    /// Let another lead, in a later term. Whoever does not take over is followed by the next.
+    fn hand_over_for_repair(&mut self, member: NodeId) {
+        let others = self.membership.connected_voters_except(member);
+        let turn = self.now.0 / self.config.election_timeout_ms().max(1);
+        let count = others.len().max(1) as u64;
+        let next = usize::try_from(turn % count).ok().and_then(|at| others.get(at));
+        if let Some(&next) = next {
+            self.node.transfer_leadership(next);
+        }
+    }
+
     /// Hear a peer.
     pub(crate) fn on_message(&mut self, mut message: Message) {
-        let lost = message.kind == MessageKind::MsgAppResp
-            && message.reject
-            && message.context == LOST_LOG;
-        if lost {
+        let is_refusal = message.kind == MessageKind::MsgAppResp && message.reject;
+        let lacks_vote = is_refusal && message.context == LOST_VOTE;
+        if lacks_vote || (is_refusal && message.context == LOST_LOG) {
             message.context = Bytes::new();
-            if message.term.0 == self.leadership.term
-                && self.matched(message.from) > message.reject_hint.0
-            {
-                self.node.reset_progress(message.from);
+            if message.term.0 == self.leadership.term {
+                let lacks = if lacks_vote { Lack::LaterTerm } else { Lack::Entries };
+                self.help_repair(message.from, message.reject_hint, lacks);
             }
         }
         if self.repair.is_some() && message.kind == MessageKind::MsgHeartbeat {

@@ -16,7 +16,7 @@ use crate::config::{
     APPLY_BYTES_MAX, APPLY_GAP_HIGH_MAX, APPLY_GAP_MAX, Config, IN_FLIGHT_MAX, INFLIGHT_BYTES_MAX,
     INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
 };
-use crate::effect::{Effect, Halt};
+use crate::effect::{BatchId, Effect, Halt};
 use crate::ended_renewals::{EndedRenewal, EndedRenewals};
 use crate::event::{
     Event, Facts, LeaseChange, MembershipChange, Priority, Proposal, SnapshotOutcome,
@@ -51,6 +51,8 @@ pub struct Replica {
     pub(crate) membership: Membership,
     pub(crate) snapshots: Snapshots,
     pub(crate) repair: Option<Repair>,
+    /// When this batch is durable, so is all that the repair is about.
+    pub(crate) repaired_by: Option<BatchId>,
     pub(crate) transfers: Vec<Transfer>,
     ids: RequestIds,
     proposals: Proposals,
@@ -73,8 +75,6 @@ pub(crate) struct Leadership {
 /// A request of the member's own.
 #[derive(Clone, Copy, Debug)]
 enum Internal {
-    /// A lease ends, or what one has left is written down: nobody waits.
-    Lease,
     /// A client waits for a renewal that goes through the log.
     Renewal { client: RequestId, lease: i64 },
     /// The own alarm is raised or withdrawn.
@@ -108,6 +108,7 @@ impl Replica {
             membership: Membership::new(config.member, boot.facts.members),
             snapshots: Snapshots::default(),
             repair: boot.repair,
+            repaired_by: None,
             transfers: Vec::new(),
             ids: RequestIds::new(config.member.0, config.boot, RequestIds::REPLICA_LANE),
             proposals: Proposals::default(),
@@ -162,10 +163,13 @@ impl Replica {
 
     /// Move what is to be done to `effects`.
     pub fn effects(&mut self, effects: &mut Vec<Effect>) {
-        if !self.halted {
-            self.submit_proposals();
-            self.submit_reads();
-            self.drain_ready();
+        // Twice: what becomes ready may make the member ask or propose something itself.
+        for _ in 0..2 {
+            if !self.halted {
+                self.submit_proposals();
+                self.submit_reads();
+                self.drain_ready();
+            }
         }
         effects.append(&mut self.out);
     }
@@ -462,22 +466,39 @@ impl Replica {
     }
 
     fn revoke_leases(&mut self, leases: Vec<i64>) {
-        if !self.is_leader() {
-            return;
-        }
-        for id in leases {
-            let revoke = pb::InternalRaftRequest {
+        // An end that was counted in an earlier term says nothing: others have led meanwhile.
+        let ended = leases.into_iter().filter(|id| self.leases.is_revoking(*id));
+        let revokes = ended
+            .map(|id| pb::InternalRaftRequest {
                 lease_revoke: Some(pb::LeaseRevokeRequest { id }),
                 ..pb::InternalRaftRequest::default()
-            };
-            self.propose_own(revoke, Internal::Lease);
+            })
+            .collect();
+        self.propose_of_clock(revokes);
+    }
+
+    /// Put what the lease clock decided into this leader's log at once, or nowhere: waiting, or
+    /// forwarded, it could reach the log of a successor that has renewed the lease. The clock
+    /// says again what is lost here.
+    fn propose_of_clock(&mut self, bodies: Vec<pb::InternalRaftRequest>) {
+        let status = self.node.basic_status();
+        let leads = status.soft_state.role == quorate_raft::Role::Leader
+            && status.hard_state.term.0 == self.leadership.term;
+        if !leads || bodies.is_empty() {
+            return;
         }
+        let mut entries = Vec::with_capacity(bodies.len());
+        for body in bodies {
+            let (_, data) = self.name_own(body);
+            entries.push(Entry { data, ..Entry::default() });
+        }
+        self.propose_entries(entries);
     }
 
     fn write_lease_checkpoints(&mut self) {
         let due = self.leases.take_checkpoints(self.now);
         if !due.is_empty() {
-            self.propose_own(lease_checkpoint(&due), Internal::Lease);
+            self.propose_of_clock(vec![lease_checkpoint(&due)]);
         }
     }
 
@@ -504,10 +525,8 @@ impl Replica {
     }
 
     /// Put a request of the member's own into the log.
-    fn propose_own(&mut self, mut body: pb::InternalRaftRequest, purpose: Internal) {
-        let request = self.ids.next_id();
-        body.header = Some(pb::RequestHeader { id: request.0, ..pb::RequestHeader::default() });
-        let data = Bytes::from(body.encode_to_vec());
+    fn propose_own(&mut self, body: pb::InternalRaftRequest, purpose: Internal) {
+        let (request, data) = self.name_own(body);
         let proposal = Proposal { request, data, growth_bytes: 0, priority: Priority::High };
         let deadline = self.deadline();
         match self.proposals.push(self.now, deadline, proposal) {
@@ -520,6 +539,13 @@ impl Replica {
                 }
             }
         }
+    }
+
+    /// Give a request of the member's own its name.
+    fn name_own(&mut self, mut body: pb::InternalRaftRequest) -> (RequestId, Bytes) {
+        let request = self.ids.next_id();
+        body.header = Some(pb::RequestHeader { id: request.0, ..pb::RequestHeader::default() });
+        (request, Bytes::from(body.encode_to_vec()))
     }
 
     fn on_applied(&mut self, applied: Applied) {
@@ -552,7 +578,7 @@ impl Replica {
 
     fn finish_own(&mut self, request: RequestId) {
         match self.internal.remove(&request) {
-            None | Some(Internal::Lease | Internal::Alarm) => {}
+            None | Some(Internal::Alarm) => {}
             Some(Internal::Renewal { client, lease }) => self.renew_lease(client, lease),
         }
     }
@@ -563,7 +589,7 @@ impl Replica {
             match self.internal.remove(&request) {
                 None => self.fail(request, error),
                 Some(Internal::Renewal { client, .. }) => self.fail(client, error),
-                Some(Internal::Lease | Internal::Alarm) => {}
+                Some(Internal::Alarm) => {}
             }
         }
         for renewal in self.ended_renewals.take_expired(self.now) {

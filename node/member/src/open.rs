@@ -437,11 +437,7 @@ fn mark_batch(boot: &Boot) -> wal::Batch {
 }
 
 fn hard_state_for_log(hard_state: HardState) -> wal::HardState {
-    wal::HardState {
-        term: hard_state.term.0,
-        vote: hard_state.vote.0,
-        commit: hard_state.commit.0,
-    }
+    wal::HardState { term: hard_state.term.0, vote: hard_state.vote.0, commit: hard_state.commit.0 }
 }
 
 fn repair_of(damage: &wal::Damage, to: u64, hard_state: wal::HardState) -> Repair {

@@ -32,8 +32,7 @@ fn settings(members: u64, boot: u64) -> Settings {
 
 fn start(disk: &FaultyDisk, members: u64, boot: u64) -> Result<(Opened, FaultyHandle), OpenError> {
     let (mut log_disk, store_disk) = (disk.handle("wal"), disk.handle("store"));
-    let mut opening =
-        open::open(&settings(members, boot), &mut log_disk, store_disk.files())?;
+    let mut opening = open::open(&settings(members, boot), &mut log_disk, store_disk.files())?;
     let mut completions = Vec::new();
     loop {
         match opening.try_finish() {

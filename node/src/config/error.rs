@@ -1,0 +1,84 @@
+//! Why a configuration is refused. The texts are etcd's where etcd refuses it too.
+
+use quorate_api::urls::UrlError;
+
+use crate::args::environment::EnvironmentError;
+use crate::args::gates::GateError;
+
+/// Why a configuration is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum ConfigError {
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    #[error("{0:?} is not a valid flag")]
+    Word(String),
+    /// Something asked for that is not there, and must not be passed over.
+    #[error("--{flag}={value}: {why}")]
+    Refused { flag: &'static str, value: String, why: &'static str },
+    #[error("--{flag}: {source}")]
+    Url { flag: &'static str, source: UrlError },
+    #[error("--{0} needs at least one URL")]
+    NoUrl(&'static str),
+    #[error("--{flag}: {url}: {why}")]
+    Scheme { flag: &'static str, url: String, why: &'static str },
+    #[error("expected IP in URL for binding ({0})")]
+    Bind(String),
+    #[error("--{flag} {urls:?} must be \"host:port\" (unexpected empty host ({url}))")]
+    EmptyHost { flag: &'static str, urls: String, url: String },
+    #[error("--{flag}: {value} is out of range")]
+    Range { flag: &'static str, value: String },
+    #[error("--heartbeat-interval must be >0 (set to 0ms)")]
+    NoHeartbeat,
+    #[error("--election-timeout must be >0 (set to 0ms)")]
+    NoElection,
+    #[error(
+        "--election-timeout[{election}ms] should be at least as 5 times as \
+         --heartbeat-interval[{heartbeat}ms]"
+    )]
+    ShortElection { election: u64, heartbeat: u64 },
+    #[error(
+        "--election-timeout[{0}ms] is too long, and should be set less than {max}ms",
+        max = super::read::ELECTION_MS_MAX
+    )]
+    LongElection(u64),
+    #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
+    NoAdvertisedClientUrls,
+    #[error("undefined auto-compaction-mode")]
+    NoCompactionMode,
+    #[error("unknown auto-compaction-mode {0:?}")]
+    CompactionMode(String),
+    #[error("error parsing CompactionRetention: time: invalid duration {0:?}")]
+    CompactionRetention(String),
+    #[error(
+        "enabling feature gate LeaseCheckpointPersist requires enabling feature gate \
+         LeaseCheckpoint"
+    )]
+    LeaseCheckpointPersist,
+    #[error("--log-outputs {0:?}: only default, stderr or stdout, and only one of them")]
+    LogOutput(String),
+    #[error("--name must not be empty")]
+    NoName,
+    #[error("--compact-hash-check-time must be >0 (set to 0s)")]
+    NoHashCheckTime,
+    #[error("v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"")]
+    Proxy,
+    #[error("couldn't find local name {0:?} in the initial cluster configuration")]
+    NotInCluster(String),
+    #[error("initial cluster {0} has duplicate url")]
+    DuplicateUrl(String),
+    #[error("initial cluster unset and no discovery endpoints found")]
+    NoCluster,
+    #[error(
+        "--initial-cluster has {missing} but missing from \
+         --initial-advertise-peer-urls={advertised}"
+    )]
+    NotAdvertised { missing: String, advertised: String },
+    #[error(
+        "--initial-advertise-peer-urls has {missing} but missing from \
+         --initial-cluster={cluster}"
+    )]
+    NotInitial { missing: String, cluster: String },
+}

@@ -1,0 +1,198 @@
+//! A member's configuration: every setting checked, every default applied, in one place.
+//!
+//! ```text
+//!   Given (flags, environment) ──► Config::read ──► Config + notices     or a ConfigError, exit 1
+//!   Config + an empty directory ──► Config::check_initial_cluster
+//! ```
+//!
+//! The rules and the texts of errors are etcd's. It opens nothing and asks nobody, except for
+//! the addresses of names when peer URLs of this member are compared.
+//!
+//! ```text
+//!   data-dir/lock     held by the running member
+//!   data-dir/log/     the write-ahead log, unless --wal-dir is its folder
+//!   data-dir/store/   the store
+//! ```
+
+mod bootstrap;
+mod error;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use quorate_api::urls::{InitialCluster, Url, Urls};
+
+pub use error::ConfigError;
+
+/// The folder of the log in the data directory.
+pub const LOG_FOLDER: &str = "log";
+/// The folder of the store in the data directory.
+pub const STORE_FOLDER: &str = "store";
+
+/// How a member runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The member's name (`--name`).
+    pub name: String,
+    /// The folder of its data (`--data-dir`).
+    pub data_dir: PathBuf,
+    /// Another folder for the log (`--wal-dir`).
+    pub wal_dir: Option<PathBuf>,
+    /// Where to listen for clients; at least one.
+    pub listen_client_urls: Urls,
+    /// Where to listen for peers; at least one.
+    pub listen_peer_urls: Urls,
+    /// Where to listen for metrics and health alone; often nothing.
+    pub listen_metrics_urls: Vec<Url>,
+    /// Where clients reach the member.
+    pub advertise_client_urls: Urls,
+    /// Where peers reach the member.
+    pub initial_advertise_peer_urls: Urls,
+    /// The first members, by name. Of meaning only for an empty directory.
+    pub initial_cluster: InitialCluster,
+    /// What an empty directory becomes.
+    pub initial_cluster_state: ClusterState,
+    /// Keeps clusters with the same URLs apart.
+    pub initial_cluster_token: String,
+    /// Milliseconds from tick to tick, above 0.
+    pub heartbeat_ms: u64,
+    /// Milliseconds of an election timeout: at least five heartbeats, at most 50 000.
+    pub election_ms: u64,
+    /// Whether a candidate asks first whether it could win.
+    pub pre_vote: bool,
+    /// Applied entries between two checkpoints, above 0.
+    pub snapshot_entries: u64,
+    /// Entries kept behind a checkpoint for members that lag.
+    pub catch_up_entries: u64,
+    /// Bytes of live data above which writes are refused; `None` for no limit.
+    pub quota_bytes: Option<u64>,
+    /// How much history is kept without being asked.
+    pub auto_compaction: AutoCompaction,
+    /// The largest request of a client, in bytes.
+    pub request_bytes_max: u64,
+    /// The most operations of a transaction.
+    pub txn_ops_max: usize,
+    /// The most streams that one connection may have open.
+    pub concurrent_streams_max: u32,
+    /// The most members without a vote.
+    pub learners_max: usize,
+    /// Whether changes of members that would cost the majority are refused.
+    pub strict_reconfiguration: bool,
+    /// How often an idle watch that wants it hears how far it is.
+    pub watch_progress_interval: Duration,
+    /// Pings on connections of clients.
+    pub keep_alive: KeepAlive,
+    /// The log for people.
+    pub logging: Logging,
+}
+
+/// What an empty directory becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    /// One of the first members of a new cluster.
+    New,
+    /// A member that a running cluster has added.
+    Existing,
+}
+
+/// How much history is kept without being asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// All of it.
+    Off,
+    /// What is younger than this.
+    Periodic(Duration),
+    /// So many revisions.
+    Revisions(i64),
+}
+
+/// Pings on connections of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Clients that ping more often than this are cut off.
+    pub min_time: Duration,
+    /// How often a silent client is pinged; `None` for never.
+    pub interval: Option<Duration>,
+    /// How long it may take to answer; `None` for ever.
+    pub timeout: Option<Duration>,
+}
+
+/// The log for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// What is written.
+    pub level: Level,
+    /// How it looks.
+    pub format: LogFormat,
+    /// Where it goes.
+    pub output: LogOutput,
+}
+
+/// The least serious lines that are written. etcd's two above error are written as errors here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Everything.
+    Debug,
+    /// What happens.
+    Info,
+    /// What may need a look.
+    Warn,
+    /// What needs one.
+    Error,
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One object a line.
+    Json,
+    /// Columns.
+    Console,
+}
+
+/// Where lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogOutput {
+    /// Standard error.
+    Stderr,
+    /// Standard output.
+    Stdout,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { level: Level::Info, format: LogFormat::Json, output: LogOutput::Stderr }
+    }
+}
+
+impl Config {
+    /// The folder of the log.
+    #[must_use]
+    pub fn log_folder(&self) -> PathBuf {
+        self.wal_dir.clone().unwrap_or_else(|| self.data_dir.join(LOG_FOLDER))
+    }
+
+    /// The folder of the store.
+    #[must_use]
+    pub fn store_folder(&self) -> PathBuf {
+        self.data_dir.join(STORE_FOLDER)
+    }
+
+    /// The folders that a running member locks: each that it writes to and that can be named
+    /// without the other.
+    #[must_use]
+    pub fn locked_folders(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.data_dir.clone()];
+        folders.extend(self.wal_dir.clone());
+        folders
+    }
+
+    /// Heartbeats in an election timeout.
+    #[must_use]
+    pub fn election_ticks(&self) -> u32 {
+        u32::try_from(self.election_ms / self.heartbeat_ms.max(1)).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,18 @@
+//! The server process and its commands: the only part that touches clock, sockets and environment.
+//!
+//! ```text
+//!   words, ETCD_* ──► args ──► config ──► server
+//!   quorate dev ────► dev      processes of this program, as members of a cluster
+//!   quorate log ────► inspect  a member's log, read or repaired
+//! ```
+//!
+//! It decides nothing that the simulator should see: decisions are the replica's, the store's and
+//! Raft's.
+
+pub mod args;
+pub mod config;
+mod inspect;
+pub mod logging;
+mod program;
+
+pub use program::run;

@@ -1,5 +1,7 @@
 //! A member's directory, log, store and requests, on a disk that fails.
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its report")]
 
+mod contradictions;
 mod directory;
 mod log_writer;
 mod opening;

@@ -1,6 +1,6 @@
 //! How directories become members.
 
-use quorate_disk::Files as _;
+use quorate_disk::{Disk as _, Files as _, Operation, Ticket};
 use quorate_member::open::{Finding, Fresh, OpenError};
 use quorate_replica::VoteMemory;
 use sim_disk::{Corruption, CrashPolicy, FaultyDisk};
@@ -58,6 +58,12 @@ fn break_file(disk: &FaultyDisk, path: &str, length: u64) {
     for sector in 0..length.div_ceil(512) {
         disk.corrupt(path, Corruption::ZeroSector { sector }).unwrap();
     }
+}
+
+fn remove_file(disk: &FaultyDisk, path: &str) {
+    let remove = Operation::Remove { path: path.into() };
+    disk.handle("").submit(Ticket(0), remove);
+    disk.complete_all();
 }
 
 #[test]
@@ -216,14 +222,12 @@ fn a_missing_segment_is_damage() {
     let disk = written(3, 120);
     let segments = files(&disk, "wal/0");
     assert!(segments.len() > 2, "{segments:?}");
-    let (path, length) = &segments[1];
-    break_file(&disk, path, *length);
+    remove_file(&disk, &segments[1].0);
     let running = open(&disk, &bootstrap(3), 2).unwrap();
     let repair = running.opened.boot.repair.unwrap();
     assert!(repair.last_index >= 123, "{repair:?}");
     let alone = written(1, 120);
-    let (path, length) = &files(&alone, "wal/0")[1];
-    break_file(&alone, path, *length);
+    remove_file(&alone, &files(&alone, "wal/0")[1].0);
     assert!(matches!(refusal(&alone, &bootstrap(1)), OpenError::DamagedAlone { .. }));
 }
 
@@ -289,7 +293,6 @@ fn a_store_of_another_member_is_refused() {
 
 /// Replace the files below a folder.
 fn copy(from: &FaultyDisk, to: &FaultyDisk, folder: &str) {
-    use quorate_disk::{Disk as _, Operation, Ticket};
     let mut handle = to.handle("");
     for (path, _) in files(to, folder) {
         handle.submit(Ticket(0), Operation::Remove { path: path.into() });

@@ -1,5 +1,6 @@
 //! One member's decisions, and those of small clusters, with a network and disks that do only
 //! what the test lets them do.
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its report")]
 
 mod boot;
 mod cluster;

@@ -57,7 +57,7 @@ pub fn apply(
     let find = |name: &str| variables.iter().find(|(variable, _)| variable == name);
     let mut notices = Vec::new();
     let mut known = Vec::new();
-    for flag in flags {
+    for flag in flags.filter(|flag| flag.name != "version") {
         let name = variable(flag.name);
         let Some((_, value)) = find(&name) else { continue };
         known.push(name.clone());

@@ -1,1 +1,187 @@
+//! etcd's rules and texts.
 
+use std::time::Duration;
+
+use super::*;
+use crate::args::environment::Notice;
+use crate::args::{self, Words, table};
+
+fn try_read(words: &[&str]) -> Result<(Config, Vec<Notice>), ConfigError> {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    Config::read(&args::parse(table::flags(), &words, Words::EndFlags).expect("good syntax"))
+}
+
+fn read(words: &[&str]) -> Config {
+    try_read(words).expect("a good configuration").0
+}
+
+fn refusal(words: &[&str]) -> String {
+    try_read(words).expect_err("a bad configuration").to_string()
+}
+
+#[test]
+fn defaults_are_etcds() {
+    let config = read(&[]);
+    assert_eq!(config.name, "default");
+    assert_eq!(config.data_dir, PathBuf::from("default.etcd"));
+    assert_eq!(config.log_folder(), PathBuf::from("default.etcd/log"));
+    assert_eq!(config.initial_cluster.to_string(), "default=http://localhost:2380");
+    assert_eq!(config.initial_cluster_state, ClusterState::New);
+    assert_eq!((config.heartbeat_ms, config.election_ms, config.election_ticks()), (100, 1000, 10));
+    assert_eq!(config.quota_bytes, Some(2 << 30));
+    assert_eq!(config.auto_compaction, AutoCompaction::Off);
+    assert_eq!((config.request_bytes_max, config.txn_ops_max), (1_572_864, 128));
+    assert_eq!(config.keep_alive.interval, Some(Duration::from_secs(7_200)));
+    assert!(config.pre_vote && config.strict_reconfiguration);
+    assert_eq!(config.check_initial_cluster(), Ok(()));
+}
+
+#[test]
+fn a_name_alone_makes_a_cluster_of_one() {
+    let config = read(&["--name=a", "--initial-advertise-peer-urls=http://10.0.0.1:2380"]);
+    assert_eq!(config.initial_cluster.to_string(), "a=http://10.0.0.1:2380");
+    assert_eq!(config.data_dir, PathBuf::from("a.etcd"));
+    assert_eq!(config.check_initial_cluster(), Ok(()));
+}
+
+#[test]
+fn settings_are_taken_over() {
+    let config = read(&[
+        "--wal-dir=w",
+        "--quota-backend-bytes=-1",
+        "--auto-compaction-retention=2",
+        "--grpc-keepalive-interval=0s",
+        "--initial-cluster-state=existing",
+        "--listen-metrics-urls=http://127.0.0.1:2381",
+        "--log-level=panic",
+        "--log-format=console",
+        "--log-outputs=stdout",
+        "--snapshot-count=0",
+    ]);
+    assert_eq!(config.log_folder(), PathBuf::from("w"));
+    assert_eq!(config.locked_folders().len(), 2);
+    assert_eq!(config.quota_bytes, None);
+    let hours = AutoCompaction::Periodic(Duration::from_secs(7_200));
+    assert_eq!(config.auto_compaction, hours);
+    assert_eq!(config.keep_alive.interval, None);
+    assert_eq!(config.initial_cluster_state, ClusterState::Existing);
+    assert_eq!(config.listen_metrics_urls.len(), 1);
+    let logging =
+        Logging { level: Level::Error, format: LogFormat::Console, output: LogOutput::Stdout };
+    assert_eq!(config.logging, logging);
+    assert_eq!(config.snapshot_entries, 10_000);
+    let minutes = read(&["--auto-compaction-retention=5m"]).auto_compaction;
+    assert_eq!(minutes, AutoCompaction::Periodic(Duration::from_secs(300)));
+    let mode = "--auto-compaction-mode=revision";
+    let revisions = read(&[mode, "--auto-compaction-retention=1000"]).auto_compaction;
+    assert_eq!(revisions, AutoCompaction::Revisions(1_000));
+}
+
+#[test]
+fn rules_and_texts_are_etcds() {
+    for (words, text) in [
+        (
+            &["--listen-client-urls=http://127.0.0.1:1"][..],
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        (
+            &["--election-timeout=400"],
+            "--election-timeout[400ms] should be at least as 5 times as --heartbeat-interval[100ms]",
+        ),
+        (
+            &["--election-timeout=50001"],
+            "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
+        ),
+        (&["--heartbeat-interval=0"], "--heartbeat-interval must be >0 (set to 0ms)"),
+        (&["--election-timeout=0"], "--election-timeout must be >0 (set to 0ms)"),
+        (
+            &["--listen-peer-urls=http://example.com:1"],
+            "expected IP in URL for binding (http://example.com:1)",
+        ),
+        (&["--auto-compaction-mode=x"], "unknown auto-compaction-mode \"x\""),
+        (&["--auto-compaction-mode="], "undefined auto-compaction-mode"),
+        (&["word"], "\"word\" is not a valid flag"),
+        (
+            &["--feature-gates=LeaseCheckpointPersist=true"],
+            "enabling feature gate LeaseCheckpointPersist requires enabling feature gate \
+             LeaseCheckpoint",
+        ),
+        (
+            &["--auto-compaction-retention=x"],
+            "error parsing CompactionRetention: time: invalid duration \"x\"",
+        ),
+    ] {
+        assert_eq!(refusal(words), text);
+    }
+    let text = refusal(&["--advertise-client-urls=http://:2379"]);
+    assert!(text.contains("unexpected empty host (http://:2379)"), "{text}");
+}
+
+#[test]
+fn what_would_be_less_safe_than_asked_for_is_refused() {
+    for (words, part) in [
+        (&["--cert-file=a"][..], "--cert-file=a: TLS is not supported"),
+        (&["--peer-client-cert-auth"], "TLS is not supported"),
+        (&["--cipher-suites=a"], "TLS is not supported"),
+        (&["--auth-token=jwt,x=y"], "Only simple"),
+        (&["--host-whitelist=a"], "only * is"),
+        (&["--cors=http://a"], "only * is"),
+        (&["--config-file=a"], "Not supported"),
+        (&["--discovery-endpoints=a"], "Not supported"),
+        (&["--listen-peer-urls=https://127.0.0.1:1"], "TLS is not supported"),
+        (&["--name=a", "--initial-cluster=a=https://b:1"], "TLS is not supported"),
+        (&["--log-outputs=/tmp/x"], "only default, stderr or stdout"),
+        (&["--max-learners=-1"], "out of range"),
+    ] {
+        let text = refusal(words);
+        assert!(text.contains(part), "{words:?}: {text}");
+    }
+    // A default that is written down changes nothing.
+    read(&["--client-cert-auth=false", "--cors=*", "--auth-token=simple", "--cert-file="]);
+}
+
+#[test]
+fn what_has_no_effect_says_so_once() {
+    let words = ["--name=a", "--max-wals=3", "--corrupt-check-time=0", "--snapshot", "--v=9"];
+    let (_, notices) = try_read(&words).expect("good");
+    let messages: Vec<&str> = notices.iter().map(|notice| notice.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "--max-wals=3 is accepted. The store here needs no such setting.",
+            "flag --snapshot is no longer supported - ignoring",
+            "flag --v is no longer supported - ignoring",
+        ]
+    );
+}
+
+#[test]
+fn an_empty_directory_needs_a_cluster_that_fits() {
+    let check = |words: &[&str]| {
+        read(words).check_initial_cluster().expect_err("it does not fit").to_string()
+    };
+    let advertise = "--initial-advertise-peer-urls=http://127.0.0.1:1";
+    assert_eq!(
+        check(&["--name=a", "--initial-cluster=b=http://127.0.0.1:1"]),
+        "couldn't find local name \"a\" in the initial cluster configuration"
+    );
+    assert_eq!(
+        check(&["--name=a", "--initial-cluster=a=http://127.0.0.1:2", advertise]),
+        "--initial-cluster has a=http://127.0.0.1:2 but missing from \
+         --initial-advertise-peer-urls=http://127.0.0.1:1"
+    );
+    let twice = "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:1";
+    assert_eq!(
+        check(&["--name=a", twice, advertise]),
+        "initial cluster a=http://127.0.0.1:1,b=http://127.0.0.1:1 has duplicate url"
+    );
+    assert!(
+        check(&["--name=a", "--initial-cluster=", advertise]).contains("initial cluster unset")
+    );
+    // Names are compared by what they stand for; one that joins is not compared at all.
+    let same = "--initial-cluster=a=http://localhost:1";
+    assert_eq!(read(&["--name=a", same, advertise]).check_initial_cluster(), Ok(()));
+    let other = "--initial-cluster=a=http://127.0.0.1:2";
+    let existing = "--initial-cluster-state=existing";
+    assert_eq!(read(&["--name=a", other, advertise, existing]).check_initial_cluster(), Ok(()));
+}

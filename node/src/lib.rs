@@ -11,6 +11,7 @@
 
 pub mod args;
 pub mod config;
+mod dev;
 mod inspect;
 pub mod logging;
 mod program;

@@ -8,7 +8,7 @@ use quorate_api::version::ETCD_VERSION;
 use crate::args::environment::{self, Notice};
 use crate::args::{self, Words, help, table};
 use crate::config::{Config, ConfigError};
-use crate::{inspect, logging};
+use crate::{dev, inspect, logging};
 
 /// What there is besides starting a member.
 const COMMANDS: [&str; 3] = ["dev", "log", "help"];
@@ -32,6 +32,7 @@ pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
     }
     let rest = arguments.get(1..).unwrap_or_default();
     match arguments.first().map(String::as_str) {
+        Some("dev") => dev::command(rest),
         Some("log") => inspect::command(rest),
         Some("help") => {
             print!("{}", help::program());

@@ -3,7 +3,7 @@
 use super::syntax::{Flag, Given};
 
 /// What every variable begins with.
-const PREFIX: &str = "ETCD_";
+pub(crate) const PREFIX: &str = "ETCD_";
 
 /// Variables with this prefix that are no settings: read elsewhere by etcd, without effect here.
 const SPECIAL: [&str; 1] = ["ETCD_UNSUPPORTED_ARCH"];

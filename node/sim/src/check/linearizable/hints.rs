@@ -1,6 +1,6 @@
 //! What answers and watchers show of a revision, for revisions that nobody acknowledged.
 
-use super::Witness;
+use super::{Witness, last_changes};
 use crate::history::{
     Event, EventKind, History, KeyRange, KeyValue, WatchCreate, WatchMessage, WatchStream,
 };
@@ -109,7 +109,9 @@ impl Hints {
         if revision < coverage.first || revision > coverage.last {
             return false;
         }
-        events.iter().any(|event| {
+        // What a revision changes twice, only the last change of it is sure to be shown: see
+        // `Linearization::compacted_to`.
+        last_changes(events).any(|event| {
             let filtered = match event.kind {
                 EventKind::Put(_) => coverage.no_put,
                 EventKind::Delete => coverage.no_delete,

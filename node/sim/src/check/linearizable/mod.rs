@@ -135,6 +135,23 @@ impl Linearization {
         let before = self.compactions.iter().filter(|compaction| compaction.invoked < time);
         before.map(|compaction| compaction.revision).max().unwrap_or(0)
     }
+
+    /// Whether the store may have been compacted to just `revision` before `time`. Of what that
+    /// revision changed, the log then holds the last change of each key only: what a transaction
+    /// wrote and deleted again is gone (etcd's too, `keyIndex.compact`).
+    #[must_use]
+    pub fn compacted_to(&self, revision: i64, time: Time) -> bool {
+        let mut all = self.compactions.iter();
+        all.any(|compaction| compaction.revision == revision && compaction.invoked < time)
+    }
+}
+
+/// The last change of each key in a revision, in order.
+pub(super) fn last_changes(events: &[Event]) -> impl Iterator<Item = &Event> {
+    events.iter().enumerate().filter_map(|(position, event)| {
+        let later = events.get(position + 1..).unwrap_or(&[]);
+        later.iter().all(|other| other.key != event.key).then_some(event)
+    })
 }
 
 /// Finds one order that explains the history, or says why there is none.

@@ -2,7 +2,7 @@
 
 use super::Broken;
 use crate::check::Rule;
-use crate::check::linearizable::Linearization;
+use crate::check::linearizable::{Linearization, Made, last_changes};
 use crate::history::{Event, EventKind, Time, WatchCreate};
 
 /// A watcher that is open.
@@ -17,8 +17,27 @@ pub(super) struct Watcher<'a> {
     done: i64,
     /// The highest revision promised to be complete.
     progress: i64,
-    /// The revision whose events come in several responses, and how many came.
-    partial: Option<(i64, usize)>,
+    /// The revision whose events come in several responses.
+    partial: Option<Partial>,
+}
+
+/// A revision of which only the first events came.
+#[derive(Debug)]
+struct Partial {
+    revision: i64,
+    /// How many events came.
+    seen: usize,
+    /// What they may be the beginning of.
+    extents: Vec<Extent>,
+}
+
+/// What there is to see of a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Every change.
+    All,
+    /// The last change of each key: the revision was compacted to before it was read.
+    Last,
 }
 
 impl<'a> Watcher<'a> {
@@ -41,8 +60,34 @@ impl<'a> Watcher<'a> {
         linearization
             .made_from(self.next())
             .take_while(|(revision, _)| *revision <= last)
-            .find(|(_, made)| made.events.iter().any(|event| self.wants(event)))
+            .find(|(revision, made)| {
+                let (seen, extents) = self.begun(linearization, *revision);
+                extents.iter().all(|extent| self.expected(made, *extent).len() > seen)
+            })
             .map(|(revision, _)| revision)
+    }
+
+    /// How many events of a revision came, and how much of it the store may have had left when it
+    /// was read for this watcher.
+    fn begun(&self, linearization: &Linearization, revision: i64) -> (usize, Vec<Extent>) {
+        match &self.partial {
+            Some(partial) if partial.revision == revision => {
+                (partial.seen, partial.extents.clone())
+            }
+            _ if linearization.compacted_to(revision, self.touched) => {
+                (0, vec![Extent::All, Extent::Last])
+            }
+            _ => (0, vec![Extent::All]),
+        }
+    }
+
+    /// The events of a revision that this watcher is to see.
+    fn expected<'b>(&self, made: &'b Made, extent: Extent) -> Vec<&'b Event> {
+        let wanted = |event: &&Event| self.wants(event);
+        match extent {
+            Extent::All => made.events.iter().filter(wanted).collect(),
+            Extent::Last => last_changes(&made.events).filter(wanted).collect(),
+        }
     }
 
     pub(super) fn on_progress(
@@ -104,35 +149,58 @@ impl<'a> Watcher<'a> {
             let rule = if begins { Rule::WatchResumable } else { Rule::WatchReliable };
             return Err((rule, format!("got {revision}, {missing} is missing")));
         }
+        let (seen, extents) = self.begun(linearization, revision);
         let made = linearization.made(revision);
-        let expected: Vec<&Event> = made
-            .into_iter()
-            .flat_map(|made| made.events.iter())
-            .filter(|event| self.wants(event))
-            .collect();
-        let skipped = match self.partial.take() {
-            Some((partial, count)) if partial == revision => count,
-            Some(_) | None => 0,
-        };
-        let left = expected.get(skipped..).unwrap_or(&[]);
+        let (mut possible, mut complete, mut broken) = (Vec::new(), true, None);
+        for extent in extents {
+            let expected = made.map_or_else(Vec::new, |made| self.expected(made, extent));
+            match self.compare(linearization, group, &expected, seen, rest_may_follow) {
+                Ok(left) => {
+                    complete &= left == 0;
+                    possible.push(extent);
+                }
+                // What is wrong is told of the revision as it was, the first one.
+                Err(wrong) => broken = broken.or(Some(wrong)),
+            }
+        }
+        match (possible.is_empty(), broken) {
+            (true, Some(broken)) => return Err(broken),
+            _ if complete => {
+                self.partial = None;
+                self.done = self.done.max(revision);
+            }
+            _ => {
+                let seen = seen + group.len();
+                self.partial = Some(Partial { revision, seen, extents: possible });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a group is what was expected of its revision, less what came before; how many
+    /// events are to follow in the next response.
+    fn compare(
+        &self,
+        linearization: &Linearization,
+        group: &[Event],
+        expected: &[&Event],
+        seen: usize,
+        rest_may_follow: bool,
+    ) -> Result<usize, Broken> {
+        let left = expected.get(seen..).unwrap_or(&[]);
         for (position, event) in group.iter().enumerate() {
             match left.get(position) {
                 Some(truth) if truth.key == event.key => {
                     self.check_event(linearization, truth, event)?;
                 }
-                Some(_) | None => return Err(misplaced(&expected, group, event)),
+                Some(_) | None => return Err(misplaced(expected, group, event)),
             }
         }
-        if group.len() < left.len() {
-            if rest_may_follow {
-                self.partial = Some((revision, skipped + group.len()));
-                return Ok(());
-            }
-            let text = format!("{} of {} events of {revision}", group.len(), left.len());
+        if group.len() < left.len() && !rest_may_follow {
+            let text = format!("{} of {} events in {group:?}", group.len(), left.len());
             return Err((Rule::WatchAtomic, text));
         }
-        self.done = self.done.max(revision);
-        Ok(())
+        Ok(left.len() - group.len())
     }
 
     /// Whether an event may come now at all.

@@ -15,6 +15,14 @@ use crate::random::Random;
 /// Milliseconds between two throws of the dice.
 const WEATHER_MS: u64 = 100;
 
+/// A leader that is about to sleep through the election of the next one.
+#[derive(Clone, Copy, Debug)]
+struct Overtaken {
+    leader: u64,
+    sleeps_at: Time,
+    wakes_at: Time,
+}
+
 /// What goes wrong is decided here.
 #[derive(Debug)]
 pub(crate) struct Chaos {
@@ -22,12 +30,20 @@ pub(crate) struct Chaos {
     counts: BTreeMap<String, u64>,
     leader: Option<(u64, u64)>,
     joins_at: Option<Time>,
+    overtaken: Option<Overtaken>,
     space_at: Option<Time>,
 }
 
 impl Chaos {
     pub(crate) fn new(random: Random) -> Self {
-        Self { random, counts: BTreeMap::new(), leader: None, joins_at: None, space_at: None }
+        Self {
+            random,
+            counts: BTreeMap::new(),
+            leader: None,
+            joins_at: None,
+            overtaken: None,
+            space_at: None,
+        }
     }
 
     pub(crate) fn count(&mut self, fault: &str) {
@@ -83,8 +99,14 @@ impl World {
         if self.chaos.strikes(faults.crash_all_ms) {
             self.crash_all();
         }
+        if self.chaos.overtaken.is_some_and(|overtaken| overtaken.sleeps_at <= self.now) {
+            self.sleep_through_election();
+        }
         if self.chaos.joins_at.is_none() && self.chaos.strikes(faults.partition_ms) {
-            self.partition();
+            match self.chaos.leader() {
+                Some(leader) if self.chaos.random.chance(1, 4) => self.overtake(leader),
+                Some(_) | None => self.partition(),
+            }
         }
         if self.chaos.strikes(faults.pause_ms)
             && let Some(id) = self.any_running()
@@ -242,8 +264,38 @@ impl World {
         self.chaos.joins_at = Some(self.now.plus(Time(length * MILLIS)));
     }
 
+    /// A leader is overtaken: what its peers answer is held up, then it sleeps, apart from them,
+    /// while they choose another. It wakes, thinks that it leads, is asked, and hears the answers
+    /// of its own time.
+    fn overtake(&mut self, leader: u64) {
+        self.chaos.count("leader overtaken");
+        self.marks.reach(Mark::Partitioned);
+        let random = &mut self.chaos.random;
+        let sleeps_at = self.now.plus(Time((1 + random.below(4)) * WEATHER_MS * MILLIS));
+        let wakes_at = sleeps_at.plus(Time((1_000 + random.below(3_000)) * MILLIS));
+        let answers_at = wakes_at.plus(Time(random.below(300) * MILLIS));
+        let apart = Time(random.below(2_000) * MILLIS);
+        for other in self.machines.keys().copied().filter(|id| *id != leader) {
+            self.network.hold(End::Member(other), End::Member(leader), answers_at);
+        }
+        self.chaos.overtaken = Some(Overtaken { leader, sleeps_at, wakes_at });
+        self.chaos.joins_at = Some(answers_at.plus(apart));
+    }
+
+    fn sleep_through_election(&mut self) {
+        let Some(Overtaken { leader, wakes_at, .. }) = self.chaos.overtaken.take() else { return };
+        let others: Vec<u64> = self.machines.keys().copied().filter(|id| *id != leader).collect();
+        for other in others {
+            self.network.cut(End::Member(leader), End::Member(other));
+            self.network.cut(End::Member(other), End::Member(leader));
+        }
+        self.reconnect(leader);
+        self.sleep(leader, wakes_at);
+    }
+
     fn join(&mut self) {
         self.chaos.joins_at = None;
+        self.chaos.overtaken = None;
         self.network.join();
         let ids: Vec<u64> = self.machines.keys().copied().collect();
         for id in ids {
@@ -255,8 +307,12 @@ impl World {
         self.chaos.count("pause");
         self.marks.reach(Mark::Paused);
         let length = self.chaos.random.below(6_000);
+        self.sleep(id, self.now.plus(Time(length * MILLIS)));
+    }
+
+    fn sleep(&mut self, id: u64, until: Time) {
         if let Some(machine) = self.machines.get_mut(&id) {
-            machine.paused_until = machine.paused_until.max(self.now.plus(Time(length * MILLIS)));
+            machine.paused_until = machine.paused_until.max(until);
             self.queue.push(machine.paused_until, Happening::Resume { machine: id });
         }
     }

@@ -1,9 +1,10 @@
 //! The network between members, and between clients and members.
 //!
 //! Each directed pair has its own luck: a message is lost, doubled, late, or overtakes others.
-//! Cuts come on top: a pair can be cut one way, a member from all, or from clients only.
+//! Cuts come on top: a pair can be cut one way, a member from all, or from clients only. A pair
+//! can also be held up: what is sent meanwhile arrives at the end, all at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::profile::NetworkProfile;
 use crate::history::Time;
@@ -25,6 +26,8 @@ pub(crate) struct Network {
     random: Random,
     /// Directed pairs through which nothing goes.
     cuts: BTreeSet<(End, End)>,
+    /// Directed pairs that are held up, and until when.
+    holds: BTreeMap<(End, End), Time>,
     healed: bool,
     /// Messages lost, doubled and late.
     pub(crate) lost: u64,
@@ -39,6 +42,7 @@ impl Network {
             profile,
             random,
             cuts: BTreeSet::new(),
+            holds: BTreeMap::new(),
             healed: false,
             lost: 0,
             doubled: 0,
@@ -53,7 +57,8 @@ impl Network {
             self.cut += 1;
             return Vec::new();
         }
-        let first = self.arrival(now);
+        let until = self.holds.get(&(from, to)).copied().unwrap_or(now);
+        let first = self.arrival(now).max(until);
         if self.healed || matches!((from, to), (End::Clients, _) | (_, End::Clients)) {
             return vec![first];
         }
@@ -63,7 +68,7 @@ impl Network {
         }
         if self.random.chance(self.profile.duplicate_permille, 1_000) {
             self.doubled += 1;
-            let second = self.arrival(now);
+            let second = self.arrival(now).max(until);
             return vec![first, second];
         }
         vec![first]
@@ -79,9 +84,15 @@ impl Network {
         self.cuts.insert((from, to));
     }
 
+    /// What goes through a directed pair from now on arrives at `until` or later.
+    pub(crate) fn hold(&mut self, from: End, to: End, until: Time) {
+        self.holds.insert((from, to), until);
+    }
+
     /// Everybody reaches everybody again, with the profile's luck.
     pub(crate) fn join(&mut self) {
         self.cuts.clear();
+        self.holds.clear();
     }
 
     /// From now on nothing is lost, and nothing very late.

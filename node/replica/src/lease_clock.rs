@@ -39,6 +39,8 @@ struct Lease {
     /// A checkpoint was proposed, and none was applied since. It says what was left before any
     /// renewal from now on.
     checkpointing: bool,
+    /// A renewal waits for a checkpoint of zero: one of what is left now would come behind it.
+    renewing: bool,
     deadline: Time,
     next_checkpoint: Time,
     /// Until when its revoke is awaited.
@@ -85,6 +87,7 @@ impl LeaseClock {
                     ttl_seconds: fact.ttl_seconds,
                     checkpoint_seconds: fact.remaining_seconds,
                     checkpointing: false,
+                    renewing: false,
                     deadline: now,
                     next_checkpoint: now,
                     revoking: None,
@@ -116,6 +119,7 @@ impl LeaseClock {
         for lease in self.leases.values_mut() {
             lease.revoking = None;
             lease.checkpointing = false;
+            lease.renewing = false;
         }
     }
 
@@ -128,6 +132,7 @@ impl LeaseClock {
                     ttl_seconds,
                     checkpoint_seconds: 0,
                     checkpointing: false,
+                    renewing: false,
                     deadline: now,
                     next_checkpoint: now,
                     revoking: None,
@@ -142,6 +147,7 @@ impl LeaseClock {
                 if let Some(known) = self.leases.get_mut(&lease) {
                     known.checkpoint_seconds = remaining_seconds;
                     known.checkpointing = false;
+                    known.renewing &= remaining_seconds > 0;
                 }
             }
         }
@@ -149,7 +155,7 @@ impl LeaseClock {
 
     /// Renew a lease: leadership has just been confirmed.
     pub(crate) fn renew(&mut self, id: i64, now: Time) -> Renewal {
-        let Some(lease) = self.leases.get(&id) else { return Renewal::NotFound };
+        let Some(lease) = self.leases.get_mut(&id) else { return Renewal::NotFound };
         if !self.running {
             return Renewal::NotCounted;
         }
@@ -158,6 +164,7 @@ impl LeaseClock {
         }
         let ttl = lease.ttl_seconds;
         if lease.checkpoint_seconds > 0 || lease.checkpointing {
+            lease.renewing = true;
             return Renewal::AfterCheckpoint(ttl);
         }
         self.rearm(id, now, seconds_ms(ttl));
@@ -221,7 +228,7 @@ impl LeaseClock {
                 if remaining == 0 || lease.revoking.is_some() {
                     continue;
                 }
-                if !lease.checkpointing {
+                if !lease.checkpointing && !lease.renewing {
                     lease.checkpointing = true;
                     due.push((id, i64::try_from(remaining).unwrap_or(i64::MAX)));
                 }
@@ -291,8 +298,9 @@ mod tests {
             |seconds| LeaseChange::Checkpointed { lease: 7, remaining_seconds: seconds };
         clock.on_change(checkpoint(5), Time(4_002));
         assert_eq!(clock.renew(7, Time(4_003)), Renewal::AfterCheckpoint(9));
-        clock.on_change(checkpoint(0), Time(4_004));
-        assert_eq!(clock.renew(7, Time(4_005)), Renewal::Renewed(9));
+        assert_eq!(clock.take_checkpoints(Time(8_000)), [], "it would undo the renewal");
+        clock.on_change(checkpoint(0), Time(8_001));
+        assert_eq!(clock.renew(7, Time(8_002)), Renewal::Renewed(9));
     }
 
     #[test]

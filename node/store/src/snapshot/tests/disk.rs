@@ -29,7 +29,6 @@ fn options() -> StoreOptions {
         flush_bytes: 8 << 10,
         unflushed_bytes_max: 64 << 10,
         resident_bytes: 1 << 10,
-        ..LogOptions::default()
     };
     StoreOptions { log, ..StoreOptions::default() }
 }

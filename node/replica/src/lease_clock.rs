@@ -36,11 +36,9 @@ struct Lease {
     ttl_seconds: i64,
     /// As in the log; zero for none.
     checkpoint_seconds: i64,
-    /// A checkpoint was proposed, and none was applied since. It says what was left before any
-    /// renewal from now on.
-    checkpointing: bool,
-    /// A renewal waits for a checkpoint of zero: one of what is left now would come behind it.
-    renewing: bool,
+    /// The checkpoint that is in this leader's log and not yet applied. It says what was left
+    /// before any renewal from now on. A zero that is applied meanwhile stood before it.
+    checkpointing: Option<i64>,
     deadline: Time,
     next_checkpoint: Time,
     /// Until when its revoke is awaited.
@@ -86,8 +84,7 @@ impl LeaseClock {
                 Lease {
                     ttl_seconds: fact.ttl_seconds,
                     checkpoint_seconds: fact.remaining_seconds,
-                    checkpointing: false,
-                    renewing: false,
+                    checkpointing: None,
                     deadline: now,
                     next_checkpoint: now,
                     revoking: None,
@@ -118,8 +115,7 @@ impl LeaseClock {
         self.checkpoints.clear();
         for lease in self.leases.values_mut() {
             lease.revoking = None;
-            lease.checkpointing = false;
-            lease.renewing = false;
+            lease.checkpointing = None;
         }
     }
 
@@ -131,8 +127,7 @@ impl LeaseClock {
                 let fresh = Lease {
                     ttl_seconds,
                     checkpoint_seconds: 0,
-                    checkpointing: false,
-                    renewing: false,
+                    checkpointing: None,
                     deadline: now,
                     next_checkpoint: now,
                     revoking: None,
@@ -146,8 +141,9 @@ impl LeaseClock {
             LeaseChange::Checkpointed { lease, remaining_seconds } => {
                 if let Some(known) = self.leases.get_mut(&lease) {
                     known.checkpoint_seconds = remaining_seconds;
-                    known.checkpointing = false;
-                    known.renewing &= remaining_seconds > 0;
+                    if known.checkpointing == Some(remaining_seconds) {
+                        known.checkpointing = None;
+                    }
                 }
             }
         }
@@ -155,7 +151,7 @@ impl LeaseClock {
 
     /// Renew a lease: leadership has just been confirmed.
     pub(crate) fn renew(&mut self, id: i64, now: Time) -> Renewal {
-        let Some(lease) = self.leases.get_mut(&id) else { return Renewal::NotFound };
+        let Some(lease) = self.leases.get(&id) else { return Renewal::NotFound };
         if !self.running {
             return Renewal::NotCounted;
         }
@@ -163,8 +159,7 @@ impl LeaseClock {
             return Renewal::Ended;
         }
         let ttl = lease.ttl_seconds;
-        if lease.checkpoint_seconds > 0 || lease.checkpointing {
-            lease.renewing = true;
+        if lease.checkpoint_seconds > 0 || lease.checkpointing.is_some() {
             return Renewal::AfterCheckpoint(ttl);
         }
         self.rearm(id, now, seconds_ms(ttl));
@@ -228,15 +223,25 @@ impl LeaseClock {
                 if remaining == 0 || lease.revoking.is_some() {
                     continue;
                 }
-                if !lease.checkpointing && !lease.renewing {
-                    lease.checkpointing = true;
-                    due.push((id, i64::try_from(remaining).unwrap_or(i64::MAX)));
+                if lease.checkpointing.is_none() {
+                    let seconds = i64::try_from(remaining).unwrap_or(i64::MAX);
+                    lease.checkpointing = Some(seconds);
+                    due.push((id, seconds));
                 }
                 lease.next_checkpoint = now + checkpoint_interval_ms(lease.ttl_seconds);
                 self.checkpoints.insert((lease.next_checkpoint, id));
             }
         }
         due
+    }
+
+    /// These checkpoints did not get into the log.
+    pub(crate) fn drop_checkpoints(&mut self, lost: &[(i64, i64)]) {
+        for (id, _) in lost {
+            if let Some(lease) = self.leases.get_mut(id) {
+                lease.checkpointing = None;
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -298,9 +303,38 @@ mod tests {
             |seconds| LeaseChange::Checkpointed { lease: 7, remaining_seconds: seconds };
         clock.on_change(checkpoint(5), Time(4_002));
         assert_eq!(clock.renew(7, Time(4_003)), Renewal::AfterCheckpoint(9));
-        assert_eq!(clock.take_checkpoints(Time(8_000)), [], "it would undo the renewal");
-        clock.on_change(checkpoint(0), Time(8_001));
-        assert_eq!(clock.renew(7, Time(8_002)), Renewal::Renewed(9));
+        clock.on_change(checkpoint(0), Time(4_004));
+        assert_eq!(clock.renew(7, Time(4_005)), Renewal::Renewed(9));
+    }
+
+    #[test]
+    fn a_renewal_waits_for_a_checkpoint_behind_the_zero_of_another_renewal() {
+        let mut clock = LeaseClock::default();
+        let checkpoint =
+            |seconds| LeaseChange::Checkpointed { lease: 7, remaining_seconds: seconds };
+        clock.on_change(LeaseChange::Granted { lease: 7, ttl_seconds: 10 }, Time(0));
+        clock.on_change(checkpoint(6), Time(0));
+        clock.start(Time(0), 0);
+        // Its zero is in the log, and not applied when the next checkpoint is due.
+        assert_eq!(clock.renew(7, Time(4_000)), Renewal::AfterCheckpoint(10));
+        assert_eq!(clock.take_checkpoints(Time(4_334)), [(7, 2)]);
+        clock.on_change(checkpoint(0), Time(5_000));
+        assert_eq!(clock.renew(7, Time(5_000)), Renewal::AfterCheckpoint(10));
+        clock.on_change(checkpoint(2), Time(5_001));
+        assert_eq!(clock.renew(7, Time(5_001)), Renewal::AfterCheckpoint(10));
+        clock.on_change(checkpoint(0), Time(5_002));
+        assert_eq!(clock.renew(7, Time(5_002)), Renewal::Renewed(10));
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_lost_keeps_no_renewal_waiting() {
+        let mut clock = LeaseClock::default();
+        clock.on_change(LeaseChange::Granted { lease: 7, ttl_seconds: 9 }, Time(0));
+        clock.start(Time(0), 0);
+        let due = clock.take_checkpoints(Time(4_000));
+        assert_eq!(due, [(7, 5)]);
+        clock.drop_checkpoints(&due);
+        assert_eq!(clock.renew(7, Time(4_001)), Renewal::Renewed(9));
     }
 
     #[test]

@@ -474,31 +474,32 @@ impl Replica {
                 ..pb::InternalRaftRequest::default()
             })
             .collect();
-        self.propose_of_clock(revokes);
+        // What is lost is asked for again after a while.
+        let _ = self.propose_of_clock(revokes);
     }
 
     /// Put what the lease clock decided into this leader's log at once, or nowhere: waiting, or
     /// forwarded, it could reach the log of a successor that has renewed the lease. The clock
-    /// says again what is lost here.
-    fn propose_of_clock(&mut self, bodies: Vec<pb::InternalRaftRequest>) {
+    /// says again what is lost here. Whether Raft took it.
+    fn propose_of_clock(&mut self, bodies: Vec<pb::InternalRaftRequest>) -> bool {
         let status = self.node.basic_status();
         let leads = status.soft_state.role == quorate_raft::Role::Leader
             && status.hard_state.term.0 == self.leadership.term;
         if !leads || bodies.is_empty() {
-            return;
+            return false;
         }
         let mut entries = Vec::with_capacity(bodies.len());
         for body in bodies {
             let (_, data) = self.name_own(body);
             entries.push(Entry { data, ..Entry::default() });
         }
-        self.propose_entries(entries);
+        self.propose_entries(entries)
     }
 
     fn write_lease_checkpoints(&mut self) {
         let due = self.leases.take_checkpoints(self.now);
-        if !due.is_empty() {
-            self.propose_of_clock(vec![lease_checkpoint(&due)]);
+        if !due.is_empty() && !self.propose_of_clock(vec![lease_checkpoint(&due)]) {
+            self.leases.drop_checkpoints(&due);
         }
     }
 

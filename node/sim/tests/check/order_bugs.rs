@@ -5,7 +5,9 @@ use sim::check::Rule;
 use sim::check::durability::{self, FinalState};
 use sim::check::linearizable::{self, Maker, Witness};
 use sim::check::serializable::{self, AfterRestart};
-use sim::history::{Body, KeyRange, Outcome, Put, Range, Refusal, Request, Response, Session};
+use sim::history::{
+    Body, DeleteRange, KeyRange, Outcome, Put, Range, Refusal, Request, Response, Session,
+};
 
 type Telling = fn(&mut Script);
 
@@ -256,6 +258,24 @@ fn makers_are_named() {
     assert_eq!(linearization.made(2).map(|made| made.maker), Some(Maker::Operation(lost)));
     assert_eq!(linearization.made(1), None);
     assert_eq!(linearization.made(4), None);
+}
+
+/// A lease that lost its key to somebody else's deletion, and is revoked when that has been seen.
+#[test]
+fn what_had_been_seen_was_not_made_by_what_was_asked_for_later() {
+    let mut script = Script::new();
+    let attached = Put { lease: 7, ..Put::new("a", "1") };
+    script.answer((1, 2), Request::Put(attached), 2, Body::Put { prev_kv: None });
+    let deletion = DeleteRange { keys: KeyRange::single("a"), prev_kv: false };
+    let deletion = Request::DeleteRange(deletion);
+    let lost = script.outcome((3, 9), session(1), deletion, Outcome::Unknown);
+    let request = Request::Range(Range::serializable(KeyRange::all()));
+    script.answer((5, 6), request, 3, found(vec![]));
+    script.answer((10, 11), Request::LeaseRevoke { id: 7 }, 3, Body::LeaseRevoke);
+    let linearization = script.linearize();
+    assert_eq!(linearization.made(3).map(|made| made.maker), Some(Maker::Operation(lost)));
+    let result = serializable::check(&script.history, &linearization, AfterRestart::MayGoBack);
+    expect("a prefix", result, None);
 }
 
 #[test]

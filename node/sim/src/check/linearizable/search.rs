@@ -157,11 +157,10 @@ impl<'a> Search<'a> {
         let observers = self.observers.get(&revision).into_iter().flatten();
         let acknowledged =
             observers.filter(|operation| matches!(operation.request, Request::LeaseRevoke { .. }));
-        let unknown = self.unknown.iter().rev().filter(|operation| {
-            operation.invoked < seen_by && self.bounds.seen_before(operation.invoked) < revision
-        });
-        for operation in unknown.chain(acknowledged) {
-            if state.used.contains(&operation.id) {
+        for operation in self.unknown.iter().rev().chain(acknowledged) {
+            let in_time = operation.invoked < seen_by
+                && self.bounds.seen_before(operation.invoked) < revision;
+            if !in_time || state.used.contains(&operation.id) {
                 continue;
             }
             self.tries += 1;

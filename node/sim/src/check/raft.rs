@@ -161,6 +161,17 @@ impl Raft {
         Err(Violation::at(Rule::SingleVote, time, text))
     }
 
+    /// A member ended, perhaps between two views. Of its log, term and vote at least `left` is
+    /// there when it starts again: batches on their way to the disk may have reached it, and they
+    /// can make the log shorter. Applied is at most what `left` says: a checkpoint of a snapshot
+    /// may be durable before the member is looked at again.
+    pub fn end(&mut self, member: MemberId, left: Durable) {
+        if let Some(mirror) = self.members.get_mut(&member) {
+            let applied = left.applied.max(mirror.durable.applied);
+            mirror.durable = Durable { applied, ..left };
+        }
+    }
+
     /// A member's disk lost or damaged part of its log: it may start again with less. What it
     /// voted stands, and what was committed must be with the others.
     pub fn damage(&mut self, member: MemberId) {

@@ -158,9 +158,17 @@ impl World {
         // A loss of power can take a seal with it, and damage on top of that would be two faults
         // at once: the one copy that the other makes unreadable.
         let policy = if corrupt { CrashPolicy::KeepAll } else { CrashPolicy::Any };
+        let machine = self.machines.get_mut(&id);
+        let is_log_quiet =
+            machine.and_then(Machine::process).is_some_and(|process| process.is_log_quiet());
         self.crash(id, policy);
         if corrupt {
-            self.corrupt(id);
+            let folder = if is_log_quiet && self.chaos.random.chance(1, 2) {
+                LOG_FOLDER
+            } else {
+                STORE_FOLDER
+            };
+            self.corrupt(id, folder);
         }
         let down = self.chaos.random.below(self.profile.faults.down_ms_max) + 10;
         self.after(down * MILLIS, Happening::Start { machine: id });
@@ -185,11 +193,13 @@ impl World {
         damaged < voters.saturating_sub(1) / 2
     }
 
-    fn corrupt(&mut self, id: u64) {
+    /// Damage at rest. The log proves that its newest batch was durable by a seal in another
+    /// sector: while a seal is missing, or if both are lost, no log can tell damage from a torn
+    /// write. So the log is damaged only when it is quiet, and each of its files in one place.
+    fn corrupt(&mut self, id: u64, folder: &str) {
         let Some(machine) = self.machines.get_mut(&id) else { return };
         let random = &mut self.chaos.random;
-        let folder = if random.chance(1, 2) { LOG_FOLDER } else { STORE_FOLDER };
-        let files: Vec<(String, u64)> = machine
+        let mut files: Vec<(String, u64)> = machine
             .disk
             .list()
             .into_iter()
@@ -202,6 +212,11 @@ impl World {
             } else {
                 Corruption::ZeroSector { sector: random.below(length.div_ceil(512)) }
             };
+            if folder == LOG_FOLDER {
+                files.retain(|(other, _)| *other != path);
+            }
+            let now = self.now;
+            self.trace.remark(|| format!("{now} {id} has {path} damaged: {corruption:?}"));
             if machine.disk.corrupt(&path, corruption).is_ok() {
                 machine.is_damaged = true;
             }
@@ -331,6 +346,8 @@ impl World {
         let random = &mut self.chaos.random;
         let kind = if random.chance(1, 2) { FaultKind::WriteError } else { FaultKind::SyncError };
         let folder = if random.chance(2, 3) { LOG_FOLDER } else { STORE_FOLDER };
+        let now = self.now;
+        self.trace.remark(|| format!("{now} {id} gets a {kind:?} below {folder}"));
         machine.disk.inject(kind, folder, 1 + random.below(20));
     }
 

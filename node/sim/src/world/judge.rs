@@ -6,6 +6,7 @@ use quorate_raft::{Message, MessageKind};
 use quorate_replica::Standing;
 
 use super::machine::{ELECTION_TICKS, Power, TICK_MS};
+use super::process::Process;
 use super::profile::Profile;
 use super::{Happening, MILLIS, Machine, Mark, Marks, World, convert};
 use crate::check::bounded::Bounded;
@@ -75,7 +76,6 @@ impl Judge {
         let standing = process.replica.standing();
         let applied = process.store.applied_index();
         let changed = std::mem::take(&mut process.written);
-        let durable = process.durable;
         let view = View {
             member: MemberId(id),
             incarnation,
@@ -87,12 +87,7 @@ impl Judge {
             first_index: standing.first_index,
             last_index: standing.last_index,
             changed: &changed,
-            durable: Durable {
-                term: durable.term,
-                vote: Some(durable.vote).filter(|vote| *vote != 0).map(MemberId),
-                last_index: durable.last_index,
-                applied,
-            },
+            durable: durable(process),
         };
         self.raft.observe(now, &view)?;
         let load = (process.replica.load(), standing.log_bytes);
@@ -128,8 +123,12 @@ impl Judge {
         self.stable_since.map(|(since, _)| (since, now)).into_iter().collect()
     }
 
-    pub(crate) fn on_crash(&mut self, id: u64) {
+    /// A member ends, wherever it is; `None` if it had not come so far as to run.
+    pub(crate) fn on_crash(&mut self, id: u64, process: Option<&Process>) {
         self.looked_at.remove(&id);
+        if let Some(process) = process {
+            self.raft.end(MemberId(id), durable(process));
+        }
     }
 
     /// A machine's disk was damaged: what it had may be gone, and its peers have it.
@@ -179,6 +178,16 @@ impl Judge {
             | WatchMessage::Events { .. }
             | WatchMessage::Canceled { .. } => {}
         }
+    }
+}
+
+fn durable(process: &Process) -> Durable {
+    let log = process.durable();
+    Durable {
+        term: log.term,
+        vote: Some(log.vote).filter(|vote| *vote != 0).map(MemberId),
+        last_index: log.last_index,
+        applied: process.store.applied_index(),
     }
 }
 

@@ -516,6 +516,8 @@ impl World {
     }
 
     fn on_stop(&mut self, id: u64, stop: Stop) -> Result<(), Violation> {
+        let now = self.now;
+        self.trace.remark(|| format!("{now} {id} stops: {stop:?}"));
         match stop {
             Stop::Removed => {
                 self.marks.reach(Mark::MemberRemoved);
@@ -567,6 +569,8 @@ impl World {
     }
 
     fn on_finding(&mut self, id: u64, finding: &Finding) -> Result<(), Violation> {
+        let now = self.now;
+        self.trace.remark(|| format!("{now} {id} finds {finding:?}"));
         match finding {
             Finding::TornTail { .. } => self.marks.reach(Mark::TornTail),
             Finding::DamagedLog { .. } => self.marks.reach(Mark::DamagedLog),
@@ -615,10 +619,12 @@ impl World {
         if matches!(machine.power, Power::Gone | Power::Refused(_)) {
             return;
         }
+        self.judge.on_crash(id, machine.process().map(|process| &*process));
         machine.power = Power::Off;
+        let now = self.now;
+        self.trace.remark(|| format!("{now} {id} crashes: {policy:?}"));
         machine.disk.crash(policy);
         self.busy.retain(|(owner, _), _| *owner != id);
-        self.judge.on_crash(id);
         for (client, call) in self.links.calls_at(id) {
             let outcome = Box::new(Outcome::Unknown);
             self.after(NOTICE_MS * MILLIS, Happening::Answer { client, call, outcome });

@@ -160,7 +160,7 @@ pub(crate) struct Process {
     /// Entries written since the world last looked.
     pub(crate) written: Vec<LogEntry>,
     in_flight: VecDeque<InFlight>,
-    pub(crate) durable: DurableLog,
+    durable: DurableLog,
     pub(crate) outputs: Vec<Output>,
     /// Changes that this member applied, by revision, since the world last looked.
     pub(crate) applied_records: Vec<(i64, Vec<HistoryEvent>)>,
@@ -249,6 +249,19 @@ impl Process {
             ticks: 0,
             stopped: false,
         })
+    }
+
+    /// What is durable for certain, with the shortest log that a crash can leave: batches on
+    /// their way replace entries, perhaps with fewer, and may reach the disk or not.
+    pub(crate) fn durable(&self) -> DurableLog {
+        let on_the_way = self.in_flight.iter().map(|batch| batch.durable.last_index);
+        let last_index = on_the_way.fold(self.durable.last_index, u64::min);
+        DurableLog { last_index, ..self.durable }
+    }
+
+    /// Whether all that the log wrote has ended, its seal too.
+    pub(crate) fn is_log_quiet(&self) -> bool {
+        self.writer.log().is_quiet()
     }
 
     /// The disk handles, log first.

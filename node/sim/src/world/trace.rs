@@ -26,6 +26,13 @@ impl Trace {
         }
     }
 
+    /// Something that follows from what happened: only for people.
+    pub(crate) fn remark(&self, text: impl FnOnce() -> String) {
+        if self.verbose {
+            println!("{}", text());
+        }
+    }
+
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }

@@ -276,3 +276,18 @@ fn a_damaged_log_may_be_shorter_but_not_lead() {
     let result = check.observe(Time(3), &leads.view());
     expect("leads", result, Some(Rule::LeaderCompleteness));
 }
+
+#[test]
+fn what_was_on_its_way_to_the_disk_may_be_there_after_a_crash() {
+    let mut check = Raft::new();
+    let longer = step(1, &[1, 1, 1]).commit(1);
+    check.observe(Time(1), &longer.view()).expect("as Raft does");
+    // A new leader's entry replaced two of them, and a snapshot came: neither was seen durable.
+    check.end(MemberId(1), Durable { term: 1, vote: None, last_index: 2, applied: 2 });
+    let shorter = step(1, &[1, 2]).term(2).commit(2).restart();
+    let mut unseen = check.clone();
+    expect("shorter", check.observe(Time(2), &shorter.view()), None);
+    let shortest = step(1, &[1]).commit(1).restart();
+    let result = unseen.observe(Time(2), &shortest.view());
+    expect("shortest", result, Some(Rule::CommitMonotone));
+}

@@ -123,8 +123,8 @@ pub(crate) fn reply(reply: Reply) -> Option<(i64, Body)> {
         Reply::Put(put) => {
             (revision(put.header), Body::Put { prev_kv: put.prev_kv.map(key_value) })
         }
-        Reply::DeleteRange(delete) => (revision(delete.header.clone()), delete_body(delete)),
-        Reply::Txn(txn) => (revision(txn.header.clone()), txn_body(txn)?),
+        Reply::DeleteRange(delete) => (revision(delete.header), delete_body(delete)),
+        Reply::Txn(txn) => (revision(txn.header), txn_body(txn)?),
         Reply::Compaction(compaction) => (revision(compaction.header), Body::Compact),
         Reply::LeaseGrant(grant) => {
             (revision(grant.header), Body::LeaseGrant { id: grant.id, ttl: grant.ttl })

@@ -217,12 +217,13 @@ impl World {
         }
         self.note_stability();
         let agreed = since.0 > CALM_MS * MILLIS && !self.links.has_calls() && self.agrees();
-        if agreed && let Some(revision) = self.judge.last_read.take() {
-            if self.revision() == Some(revision) {
-                self.over = true;
-                let state = self.final_state()?;
-                return self.conclude(Some(state));
-            }
+        if agreed
+            && let Some(revision) = self.judge.last_read.take()
+            && self.revision() == Some(revision)
+        {
+            self.over = true;
+            let state = self.final_state()?;
+            return self.conclude(Some(state));
         }
         if agreed {
             self.read_all();

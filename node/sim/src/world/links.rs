@@ -102,7 +102,7 @@ impl World {
                     }
                 }
                 Action::OpenWatch { member, stream } => self.open_stream(client, member, stream),
-                Action::WatchSend { stream, message } => self.to_stream(client, stream, message),
+                Action::WatchSend { stream, message } => self.tell_stream(client, stream, message),
                 Action::CloseWatch { stream } => {
                     if let Some(open) = self.links.streams.remove(&(client, stream)) {
                         self.links.history.close_stream(open.id, self.now);
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    fn to_stream(&mut self, client: ClientId, stream: Stream, message: WatchMessage) {
+    fn tell_stream(&mut self, client: ClientId, stream: Stream, message: WatchMessage) {
         let Some(&open) = self.links.streams.get(&(client, stream)) else { return };
         self.links.history.message(open.id, self.now, message.clone());
         if self.loses(client, stream) {

@@ -355,6 +355,78 @@ fn every_case_gets_its_name() {
     }
 }
 
+/// What is asked of watchers whose first revision, 7, writes and deletes b in one transaction,
+/// deletes the other keys, and was compacted to at 30 ms.
+struct Twice {
+    name: &'static str,
+    create: WatchCreate,
+    time: u64,
+    /// Events of one response each; all but the last are fragments.
+    events: Vec<Vec<Event>>,
+    wanted: Option<Rule>,
+}
+
+#[test]
+fn of_a_compacted_revision_the_last_change_of_a_key_is_left() {
+    let put = put_event(kv("b", "7", 5, 7, 2));
+    let gone = |key| delete_event(key, 7);
+    let d8 = || put_event(kv("d", "8", 8, 8, 1));
+    let only_b = || WatchCreate::new(KeyRange::single("b"), 7);
+    let in_parts = || WatchCreate { fragment: true, ..all_from(7) };
+    let case = |name, create, time, events: &[&[Event]], wanted| {
+        let events = events.iter().map(|events| events.to_vec()).collect();
+        Twice { name, create, time, events, wanted }
+    };
+    let (whole, left) = (
+        [put.clone(), gone("a"), gone("b"), gone("c"), d8()],
+        [gone("a"), gone("b"), gone("c"), d8()],
+    );
+    let puts = WatchCreate { no_delete: true, ..all_from(7) };
+    let cases = [
+        case("all before", all_from(7), 29, &[&whole], None),
+        case("the last before", all_from(7), 29, &[&left], Some(Rule::WatchOrdered)),
+        case("all after", all_from(7), 31, &[&whole], None),
+        case("the last after", all_from(7), 31, &[&left], None),
+        case("one key", only_b(), 31, &[&[gone("b")]], None),
+        case("nothing of one key", only_b(), 31, &[&[d8()]], Some(Rule::WatchFilter)),
+        case("the first alone", only_b(), 31, &[&[put.clone()]], Some(Rule::WatchAtomic)),
+        case("only puts before", puts.clone(), 29, &[&[d8()]], Some(Rule::WatchResumable)),
+        case("only puts after", puts, 31, &[&[d8()]], None),
+        case("all in parts", in_parts(), 31, &[&whole[..2], &whole[2..]], None),
+        case("the last in parts", in_parts(), 31, &[&left[..1], &left[1..]], None),
+        case(
+            "the one and then the other",
+            in_parts(),
+            31,
+            &[&whole[..2], &left[2..]],
+            Some(Rule::WatchAtomic),
+        ),
+    ];
+    for Twice { name, create, time, events, wanted } in cases {
+        let mut script = truth();
+        let delete = sim::history::DeleteRange { keys: KeyRange::all(), prev_kv: false };
+        let success =
+            vec![TxnOperation::Put(Put::new("b", "7")), TxnOperation::DeleteRange(delete)];
+        let txn = Txn { compare: vec![], success, failure: vec![] };
+        let results = vec![
+            sim::history::Body::Put { prev_kv: None },
+            sim::history::Body::DeleteRange { deleted: 3, prev_kvs: vec![] },
+        ];
+        let body = sim::history::Body::Txn { succeeded: true, results };
+        script.answer((11, 12), Request::Txn(txn), 7, body).put((13, 14), "d", "8", 8);
+        script.compact((30, 30), 7, 8);
+        let stream = script.watch(15, create, 8);
+        let last = events.len() - 1;
+        for (position, events) in events.into_iter().enumerate() {
+            let fragment = position < last;
+            let message = WatchMessage::Events { watch_id: 0, revision: 8, fragment, events };
+            script.history.message(stream, Time::from_millis(time), message);
+        }
+        let linearization = script.linearize();
+        expect(name, check(&script.history, &linearization, Ending::Abrupt), wanted);
+    }
+}
+
 #[test]
 fn b27_an_idle_watcher_hears_nothing() {
     let mut script = truth();

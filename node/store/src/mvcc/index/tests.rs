@@ -92,6 +92,35 @@ fn load(model: &Model) -> Index {
     .unwrap()
 }
 
+/// As etcd where a key is written and deleted again. Where it is deleted and written again, etcd
+/// loses the key at such a compaction, and ends at the next read of it.
+#[test]
+fn of_changes_in_the_compacted_revision_the_last_of_a_key_stays() {
+    let put = |sub, version| Version {
+        revision: Revision { main: 2, sub },
+        create_revision: 2,
+        version,
+        hash: 7,
+    };
+    let tombstone = |sub| Version::tombstone(Revision { main: 2, sub });
+    for changes in [
+        vec![put(0, 1), tombstone(1)],
+        vec![tombstone(0), put(1, 1)],
+        vec![tombstone(0), put(1, 1), tombstone(2)],
+    ] {
+        let mut index = Index::default();
+        let before = Version { create_revision: 1, ..put(0, 1) };
+        index.append(b"a", &Version { revision: Revision { main: 1, sub: 0 }, ..before });
+        for change in &changes {
+            index.append(b"a", change);
+        }
+        let dropped = compact_index(&mut index, 2);
+        assert_eq!(dropped.len(), changes.len(), "{changes:?}");
+        let left: Vec<Version> = changes.last().copied().into_iter().collect();
+        assert_eq!(contents(&index), Model::from([(b"a".to_vec(), left)]));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 

@@ -1,0 +1,205 @@
+//! One peer, as the transport knows it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+use quorate_api::raftpb::{Message, MessageType};
+use quorate_api::urls::Url;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+
+use super::outbox::{Outbox, Pushed};
+use super::settings::{PIPELINE_MESSAGES_MAX, PeerInfo};
+use super::stream_body::Channel;
+
+/// A peer. Its tasks end with [`Remote::close`].
+pub(super) struct Remote {
+    pub(super) id: u64,
+    pub(super) standing: Standing,
+    pub(super) traffic: Traffic,
+    urls: Mutex<Urls>,
+    append: Outbox,
+    message: Outbox,
+    pipeline: mpsc::Sender<Message>,
+    /// Wakes the task that tells the member of lost messages.
+    lost: Notify,
+    /// How many of the two streams that the peer sends us are up.
+    streams_up: AtomicU8,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+/// How a peer is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The membership has it.
+    Member,
+    /// It has sent something. It is answered by POST, and not dialled for streams.
+    Stranger,
+}
+
+/// What has gone to and come from a peer.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    pub(super) sent_bytes: AtomicU64,
+    pub(super) received_bytes: AtomicU64,
+    pub(super) sent_failures: AtomicU64,
+    pub(super) received_failures: AtomicU64,
+    pub(super) round_trip_micros: AtomicU64,
+}
+
+/// What has gone to and come from a peer since it was added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerNumbers {
+    /// The peer.
+    pub id: u64,
+    /// Whether it is connected.
+    pub is_connected: bool,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Messages and snapshots that could not be sent.
+    pub sent_failures: u64,
+    /// Messages that were refused.
+    pub received_failures: u64,
+    /// The time of a round trip, smoothed, in microseconds; zero before the first.
+    pub round_trip_micros: u64,
+}
+
+/// A peer's addresses; the one that answers is kept.
+struct Urls {
+    urls: Vec<Url>,
+    next: usize,
+}
+
+impl Remote {
+    /// A peer, and the other end of its pipeline.
+    pub(super) fn new(info: &PeerInfo, standing: Standing) -> (Arc<Self>, mpsc::Receiver<Message>) {
+        let (pipeline, posts) = mpsc::channel(PIPELINE_MESSAGES_MAX);
+        let remote = Self {
+            id: info.id,
+            standing,
+            traffic: Traffic::default(),
+            urls: Mutex::new(Urls { urls: usable(&info.urls), next: 0 }),
+            append: Outbox::default(),
+            message: Outbox::default(),
+            pipeline,
+            lost: Notify::new(),
+            streams_up: AtomicU8::new(0),
+            tasks: Mutex::new(Vec::new()),
+        };
+        (Arc::new(remote), posts)
+    }
+
+    /// The task ends with the peer.
+    pub(super) fn own(&self, task: AbortHandle) {
+        let mut tasks = self.tasks.lock();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
+
+    /// The peer is gone.
+    pub(super) fn close(&self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+        self.append.close();
+        self.message.close();
+    }
+
+    pub(super) fn outbox(&self, channel: Channel) -> &Outbox {
+        match channel {
+            Channel::Append => &self.append,
+            Channel::Message => &self.message,
+        }
+    }
+
+    /// Hands a message to the best stream there is, or to the pipeline.
+    pub(super) fn send(&self, message: Message) {
+        let mut pushed = Pushed::Returned(message);
+        for channel in [Channel::Append, Channel::Message] {
+            let Pushed::Returned(message) = pushed else { break };
+            pushed = if channel == Channel::Append && message.r#type() != MessageType::MsgApp {
+                Pushed::Returned(message)
+            } else {
+                self.outbox(channel).push(message)
+            };
+        }
+        let is_dropped = match pushed {
+            Pushed::Taken => false,
+            Pushed::Dropped => true,
+            Pushed::Returned(message) => self.pipeline.try_send(message).is_err(),
+        };
+        if is_dropped {
+            self.note_lost();
+        }
+    }
+
+    /// A message may have been lost: the member will be told.
+    pub(super) fn note_lost(&self) {
+        self.traffic.sent_failures.fetch_add(1, Relaxed);
+        self.lost.notify_one();
+    }
+
+    /// Waits until a message may have been lost.
+    pub(super) async fn lost(&self) {
+        self.lost.notified().await;
+    }
+
+    /// The address to try; `None` if the peer has none that is usable.
+    pub(super) fn url(&self) -> Option<Url> {
+        let urls = self.urls.lock();
+        let position = urls.next.checked_rem(urls.urls.len())?;
+        urls.urls.get(position).cloned()
+    }
+
+    /// This address does not answer: the next one is tried.
+    pub(super) fn avoid(&self, url: &Url) {
+        let mut urls = self.urls.lock();
+        let current = urls.next.checked_rem(urls.urls.len());
+        if current.and_then(|position| urls.urls.get(position)) == Some(url) {
+            urls.next = urls.next.wrapping_add(1);
+        }
+    }
+
+    /// The peer has moved.
+    pub(super) fn set_urls(&self, texts: &[String]) {
+        let usable = usable(texts);
+        let mut urls = self.urls.lock();
+        if urls.urls != usable {
+            *urls = Urls { urls: usable, next: 0 };
+        }
+    }
+
+    /// A stream of the peer is up; says whether it is the first.
+    pub(super) fn stream_up(&self) -> bool {
+        self.streams_up.fetch_add(1, Relaxed) == 0
+    }
+
+    /// A stream of the peer has ended; says whether it was the last.
+    pub(super) fn stream_down(&self) -> bool {
+        self.streams_up.fetch_sub(1, Relaxed) == 1
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.streams_up.load(Relaxed) > 0
+    }
+
+    pub(super) fn numbers(&self) -> PeerNumbers {
+        PeerNumbers {
+            id: self.id,
+            is_connected: self.is_connected(),
+            sent_bytes: self.traffic.sent_bytes.load(Relaxed),
+            received_bytes: self.traffic.received_bytes.load(Relaxed),
+            sent_failures: self.traffic.sent_failures.load(Relaxed),
+            received_failures: self.traffic.received_failures.load(Relaxed),
+            round_trip_micros: self.traffic.round_trip_micros.load(Relaxed),
+        }
+    }
+}
+
+/// The addresses that are addresses. A membership can hold others: etcd does not check them all.
+fn usable(urls: &[String]) -> Vec<Url> {
+    urls.iter().filter_map(|url| Url::parse(url).ok()).collect()
+}

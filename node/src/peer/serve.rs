@@ -1,0 +1,285 @@
+//! The peer port: who may ask, and who answers.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prost::Message as _;
+use quorate_api::identity::{format_id, parse_id};
+use quorate_api::peer::{
+    CLUSTER_ID_HEADER, PEER_URLS_HEADER, PIPELINE_PATH, PROBING_PATH, RAFT_TO_HEADER, Refusal,
+    SERVER_FROM_HEADER, SERVER_VERSION_HEADER, SNAPSHOT_PATH, STREAM_APPEND_PATH_PREFIX,
+    STREAM_MESSAGE_PATH_PREFIX, check_peer,
+};
+use quorate_api::raftpb::Message;
+use quorate_api::urls::{Scheme, Url};
+use quorate_api::version::ETCD_VERSION;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+
+use super::body::{self, Outgoing};
+use super::questions;
+use super::reader::{NotAdmitted, admit};
+use super::receive_snapshot;
+use super::settings::{CONNECTIONS_MAX, PIPELINE_BODY_BYTES_MAX, SILENCE};
+use super::socket::Socket;
+use super::stream_body::{Channel, StreamBody};
+use super::transport::Shared;
+
+/// The wait for a request's headers, and for the next request on a connection.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After an accept that failed: descriptors may come free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An answer: whole, or a stream for as long as both sides live.
+pub(super) type Reply = Response<Outgoing>;
+
+/// Where peers connect to.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Within a runtime. Names are resolved, once.
+    pub(super) fn bind(url: &Url) -> io::Result<Self> {
+        match url.scheme() {
+            Scheme::Http => {
+                let addresses: Vec<SocketAddr> = url.address().to_socket_addrs()?.collect();
+                let listener = std::net::TcpListener::bind(addresses.as_slice())?;
+                listener.set_nonblocking(true)?;
+                Ok(Self::Tcp(TcpListener::from_std(listener)?))
+            }
+            Scheme::Unix => {
+                // A socket that is left over from an earlier run is in the way.
+                let _ = std::fs::remove_file(url.address());
+                Ok(Self::Unix(UnixListener::bind(url.address())?))
+            }
+            Scheme::Https | Scheme::Unixs => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not supported"))
+            }
+        }
+    }
+
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(listener) => Socket::tcp(listener.accept().await?.0),
+            Self::Unix(listener) => Ok(Socket::unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// Accepts until the runtime ends.
+pub(super) async fn accept(shared: Arc<Shared>, listener: Listener) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok(socket) => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    connection(shared, socket).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a peer's connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(shared: Arc<Shared>, socket: Socket) {
+    let service = service_fn(move |request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIMEOUT)
+        .serve_connection(TokioIo::new(socket), service);
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "a peer's connection ended");
+    }
+}
+
+async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
+    let path = request.uri().path().to_owned();
+    let mut reply = match path.as_str() {
+        PIPELINE_PATH => match check(shared, &request, &Method::POST) {
+            Ok(()) => pipeline(shared, request).await,
+            Err(reply) => reply,
+        },
+        SNAPSHOT_PATH => match check(shared, &request, &Method::POST) {
+            Ok(()) => snapshot(shared, request).await,
+            Err(reply) => reply,
+        },
+        PROBING_PATH => return questions::probing(),
+        _ if path.starts_with("/raft/stream/") => {
+            let mut reply = match check(shared, &request, &Method::GET) {
+                Ok(()) => stream(shared, &path, request.headers()),
+                Err(reply) => reply,
+            };
+            set(&mut reply, SERVER_VERSION_HEADER, ETCD_VERSION);
+            reply
+        }
+        _ => return questions::answer(shared, &path, request).await,
+    };
+    set(&mut reply, CLUSTER_ID_HEADER, &format_id(shared.settings.cluster));
+    reply
+}
+
+/// What all requests under `/raft` have to be.
+fn check(
+    shared: &Arc<Shared>,
+    request: &Request<Incoming>,
+    method: &Method,
+) -> Result<(), Reply> {
+    if request.method() != method {
+        return Err(not_allowed(method));
+    }
+    let headers = request.headers();
+    check_peer(shared.settings.cluster, |name| text(headers, name)).map_err(|refusal| {
+        let from = text(headers, SERVER_FROM_HEADER).unwrap_or_default();
+        tracing::warn!(from, %refusal, "refused a peer's request");
+        refuse(refusal)
+    })
+}
+
+async fn pipeline(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
+    meet_sender(shared, request.headers());
+    let mut body = request.into_body();
+    let Ok(bytes) = body::collect(&mut body, PIPELINE_BODY_BYTES_MAX, SILENCE).await else {
+        return error(StatusCode::BAD_REQUEST, "error reading raft message");
+    };
+    let length = bytes.len() as u64;
+    let Ok(message) = Message::decode(bytes) else {
+        return error(StatusCode::BAD_REQUEST, "error unmarshalling raft message");
+    };
+    if let Some(remote) = shared.remote(message.from()) {
+        remote.traffic.received_bytes.fetch_add(length, std::sync::atomic::Ordering::Relaxed);
+    }
+    match admit(shared, message, None) {
+        Ok(message) => {
+            shared.inbox().receive(message);
+            no_content()
+        }
+        Err(refused @ (NotAdmitted::Removed | NotAdmitted::NotForUs)) => {
+            json_error(StatusCode::FORBIDDEN, &refused.to_string())
+        }
+        Err(refused) => error(StatusCode::BAD_REQUEST, &refused.to_string()),
+    }
+}
+
+async fn snapshot(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
+    meet_sender(shared, request.headers());
+    match receive_snapshot::receive(shared, request.into_body()).await {
+        Ok(()) => no_content(),
+        Err(refused) => {
+            tracing::warn!(error = %refused, "a snapshot is not taken");
+            match refused.status() {
+                status @ StatusCode::FORBIDDEN => json_error(status, &refused.to_string()),
+                status => error(status, &refused.to_string()),
+            }
+        }
+    }
+}
+
+/// A sender that is not known is answered where it says it is.
+fn meet_sender(shared: &Arc<Shared>, headers: &HeaderMap) {
+    let from = text(headers, SERVER_FROM_HEADER).and_then(parse_id);
+    if let (Some(from), Some(urls)) = (from, text(headers, PEER_URLS_HEADER))
+        && !urls.is_empty()
+        && !shared.inbox().is_removed(from)
+    {
+        shared.meet_stranger(from, urls);
+    }
+}
+
+fn stream(shared: &Arc<Shared>, path: &str, headers: &HeaderMap) -> Reply {
+    let (channel, from) = if let Some(from) = path.strip_prefix(STREAM_APPEND_PATH_PREFIX) {
+        (Channel::Append, from)
+    } else if let Some(from) = path.strip_prefix(STREAM_MESSAGE_PATH_PREFIX) {
+        (Channel::Message, from)
+    } else {
+        return error(StatusCode::NOT_FOUND, "invalid path");
+    };
+    let Some(from) = parse_id(from) else { return refuse(Refusal::InvalidFrom) };
+    if shared.inbox().is_removed(from) {
+        return refuse(Refusal::Removed);
+    }
+    let Some(remote) = shared.member(from) else {
+        if let Some(urls) = text(headers, PEER_URLS_HEADER) {
+            shared.meet_stranger(from, urls);
+        }
+        return refuse(Refusal::UnknownSender);
+    };
+    if text(headers, RAFT_TO_HEADER) != Some(format_id(shared.settings.member).as_str()) {
+        return refuse(Refusal::ToMismatch);
+    }
+    tracing::info!(peer = format_id(from), ?channel, "a peer listens");
+    Response::new(body::boxed(StreamBody::new(remote, channel)))
+}
+
+/// A header that is text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+pub(super) fn set(reply: &mut Reply, name: &'static str, value: &str) {
+    if let (Ok(name), Ok(value)) = (name.parse::<header::HeaderName>(), value.parse()) {
+        reply.headers_mut().insert(name, value);
+    }
+}
+
+pub(super) fn reply(status: StatusCode, content_type: &str, body: impl Into<bytes::Bytes>) -> Reply {
+    let mut reply = Response::new(body::full(body));
+    *reply.status_mut() = status;
+    set(&mut reply, "content-type", content_type);
+    reply
+}
+
+/// An error as Go's servers write it.
+pub(super) fn error(status: StatusCode, text: &str) -> Reply {
+    let mut reply = reply(status, "text/plain; charset=utf-8", format!("{text}\n"));
+    set(&mut reply, "x-content-type-options", "nosniff");
+    reply
+}
+
+fn json_error(status: StatusCode, text: &str) -> Reply {
+    let text = serde_json::Value::from(text);
+    reply(status, "application/json", format!(r#"{{"message":{text}}}"#))
+}
+
+fn refuse(refusal: Refusal) -> Reply {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    error(status, &refusal.to_string())
+}
+
+pub(super) fn not_allowed(method: &Method) -> Reply {
+    let mut reply = error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    set(&mut reply, "allow", method.as_str());
+    reply
+}
+
+fn no_content() -> Reply {
+    let mut reply = Response::new(body::empty());
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    reply
+}

@@ -17,23 +17,27 @@ pub fn nearest<'known>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Letters to add, remove or replace.
+/// Letters to add, remove, replace, or swap with the next one.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
+    // What it takes to turn the letters so far into each beginning of `right`.
     let mut row: Vec<usize> = (0..=right.len()).collect();
+    let mut row_before = Vec::new();
+    let mut letter_before = None;
     for (position, letter) in left.chars().enumerate() {
-        let mut diagonal = position;
-        let mut before = position + 1;
-        let mut next = vec![before];
-        for (other, above) in right.iter().zip(row.iter().skip(1)) {
-            let replaced = diagonal + usize::from(*other != letter);
-            before = replaced.min(above + 1).min(before + 1);
-            diagonal = *above;
-            next.push(before);
+        let mut next = vec![position + 1];
+        for (at, other) in right.iter().enumerate() {
+            let replaced = row[at] + usize::from(*other != letter);
+            let mut best = replaced.min(row[at + 1] + 1).min(next[at] + 1);
+            if at > 0 && letter_before == Some(*other) && right[at - 1] == letter {
+                best = best.min(row_before[at - 1] + 1);
+            }
+            next.push(best);
         }
-        row = next;
+        row_before = std::mem::replace(&mut row, next);
+        letter_before = Some(letter);
     }
-    row.last().copied().unwrap_or_default()
+    row[right.len()]
 }
 
 #[cfg(test)]
@@ -46,6 +50,9 @@ mod tests {
         assert_eq!(distance("abc", ""), 3);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("same", "same"), 0);
+        assert_eq!(distance("lgo", "log"), 1);
+        assert_eq!(distance("dtaa-dir", "data-dir"), 1);
+        assert_eq!(distance("ab", "ba"), 1);
     }
 
     #[test]

@@ -58,6 +58,17 @@ pub(super) enum FolderError {
     /// Another run has it.
     #[error("{0}: quorate dev runs there already")]
     Running(PathBuf, #[source] LockError),
+    /// A member of a run that was killed.
+    #[error(
+        "{name} of an earlier run is still running: end it, for example with `fuser -k {}`",
+        lock.display()
+    )]
+    MemberRunning {
+        /// The member.
+        name: String,
+        /// The file that it holds.
+        lock: PathBuf,
+    },
     /// The file system.
     #[error("{}: {source}", path.display())]
     Io {
@@ -89,6 +100,7 @@ pub(super) fn open(
         Err(error @ LockError::Held(_)) => return Err(FolderError::Running(path, error)),
         Err(LockError::Io { path, source }) => return Err(FolderError::Io { path, source }),
     };
+    check_members(&path)?;
     if is_marked && is_fresh {
         empty(&path).map_err(io_error)?;
     }
@@ -105,6 +117,22 @@ pub(super) fn open(
     }
     std::fs::write(&mark, format!("{:#}\n", wanted.to_json())).map_err(io_error)?;
     Ok(Folder { path, layout: wanted, is_kept: false, _lock: lock })
+}
+
+/// Whether no member uses its data: one may have outlived a run that was killed.
+fn check_members(path: &Path) -> Result<(), FolderError> {
+    let io_error = |source| FolderError::Io { path: path.to_owned(), source };
+    for entry in std::fs::read_dir(path).map_err(io_error)? {
+        let member = entry.map_err(io_error)?;
+        let lock = member.path().join(LOCK);
+        if lock.is_file()
+            && let Err(LockError::Held(_)) = DirectoryLock::acquire(&member.path())
+        {
+            let name = member.file_name().to_string_lossy().into_owned();
+            return Err(FolderError::MemberRunning { name, lock });
+        }
+    }
+    Ok(())
 }
 
 /// Whether there is anything but a lock.

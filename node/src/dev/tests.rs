@@ -109,6 +109,23 @@ fn what_others_made_is_never_deleted() {
 }
 
 #[test]
+fn a_member_that_outlived_its_run_is_named_before_anything_is_deleted() {
+    let directory = Directory::new("outlived");
+    let path = directory.0.join("cluster");
+    drop(folder::open(&path, layout(1, None), true, false).expect("a new one"));
+    let data = path.join("m1");
+    std::fs::create_dir_all(&data).expect("a folder");
+    let lock = quorate_disk::DirectoryLock::acquire(&data).expect("free");
+    let opened = folder::open(&path, layout(1, None), true, true);
+    let Err(error) = opened else { panic!("the member runs") };
+    assert!(error.to_string().starts_with("m1 of an earlier run is still running"), "{error}");
+    assert!(data.exists());
+    drop(lock);
+    folder::open(&path, layout(1, None), true, true).expect("free again");
+    assert!(!data.exists());
+}
+
+#[test]
 fn a_damaged_mark_is_said() {
     let directory = Directory::new("mark");
     std::fs::write(directory.0.join("cluster.json"), "{").expect("written");

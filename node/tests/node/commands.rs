@@ -1,0 +1,105 @@
+//! What the program says and exits with, before any member runs.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+/// Run the program without the variables of whoever runs the tests.
+fn quorate(words: &[&str]) -> Output {
+    command(words).output().expect("the program is there")
+}
+
+fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command.args(words).current_dir(env!("CARGO_TARGET_TMPDIR"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ETCD_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn text(output: &[u8]) -> String {
+    String::from_utf8(output.to_vec()).expect("text")
+}
+
+#[test]
+fn versions_are_ours_and_then_etcds() {
+    let output = command(&["--version"]).arg0("etcd").output().expect("the program is there");
+    assert_eq!(output.status.code(), Some(0));
+    let text = text(&output.stdout);
+    let starts: Vec<&str> =
+        text.lines().map(|line| line.split(':').next().unwrap_or_default()).collect();
+    let expected = ["quorate Version", "etcd Version", "Git SHA", "Go Version", "Go OS/Arch"];
+    assert_eq!(starts, expected);
+    assert!(text.contains("etcd Version: 3.7.1\n"), "{text}");
+}
+
+#[test]
+fn help_is_no_failure() {
+    for words in [
+        &["--help"][..],
+        &["-h"],
+        &["help"],
+        &["dev", "--help"],
+        &["log"],
+        &["log", "--help"],
+        &["log", "inspect", "--help"],
+        &["log", "repair", "-h"],
+    ] {
+        let output = quorate(words);
+        assert_eq!(output.status.code(), Some(0), "{words:?}");
+        assert!(text(&output.stdout).starts_with("Usage: quorate"), "{words:?}");
+    }
+}
+
+#[test]
+fn exit_codes_are_etcds() {
+    for (words, code, says) in [
+        (&["--nme=x"][..], 2, "did you mean --name?"),
+        (&["--heartbeat-interval=x"], 2, "parse error"),
+        (&["--name"], 2, "flag needs an argument"),
+        (&["lgo"], 2, "did you mean \"log\"?"),
+        (&["log", "inspct"], 2, "did you mean \"inspect\"?"),
+        (&["log", "inspect"], 2, "give one DATA_DIR"),
+        (&["dev", "x"], 2, "is not a flag"),
+        (&["--election-timeout=1"], 1, "at least as 5 times"),
+        (&["--name=a", "b"], 1, "\"b\" is not a valid flag"),
+        (&["--cert-file=x"], 1, "TLS is not supported"),
+        (&["--config-file=x"], 1, "Not supported"),
+        (&["gateway"], 1, "not part of this program"),
+        (&["log", "inspect", "nothing-here"], 1, "no such directory"),
+        (&["log", "repair", "nothing-here"], 1, "no such directory"),
+        (&["dev", "--members=9"], 1, "1 to 5"),
+    ] {
+        let output = quorate(words);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(said.contains(says), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_setting_given_twice_is_refused() {
+    let output = command(&["--name=a"]).env("ETCD_NAME", "b").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("conflicting environment variable"), "{said}");
+    let output = command(&[]).env("ETCD_CONFIG_FILE", "b").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--config-file=b: Not supported"));
+}
+
+#[test]
+fn dev_starts_nothing_when_a_port_is_taken() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    let folder = format!("dev-taken-{}", std::process::id());
+    let words = ["dev", "--members=1", "--base-port", &port, "--data-dir", &folder];
+    let output = quorate(&words);
+    let _ = std::fs::remove_dir_all(format!("{}/{folder}", env!("CARGO_TARGET_TMPDIR")));
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains(&format!("port {port} (for clients of m1) is in use")), "{said}");
+}

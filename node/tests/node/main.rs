@@ -1,0 +1,3 @@
+//! The program as people and other programs meet it.
+
+mod commands;

@@ -229,3 +229,22 @@ fn changes_of_leader_add_no_more_than_they_may() {
     let result = check(&script.history, &linearization, &stranger);
     expect("B06: a lease from nowhere", result, Some(Rule::LeaseGone));
 }
+
+/// The leader counts anew at 8 s, and nobody knows whether the renewal of that time came.
+#[test]
+fn a_renewal_that_may_not_have_come_leaves_the_grace_of_a_new_leader() {
+    let terms = Terms {
+        stable: vec![(Time(0), Time::from_secs(5)), (Time::from_secs(8), Time::from_secs(1000))],
+        leader_grace: Time::from_secs(2),
+        delivery_bound: Time::from_secs(20),
+        ..terms()
+    };
+    for (seconds, wanted) in [(11, None), (13, Some(Rule::LeaseTtl))] {
+        let mut script = granted();
+        let request = Request::LeaseKeepAlive { id: ID };
+        script.outcome((7900, 8050), session(1), request, Outcome::Unknown);
+        left(&mut script, 8000, seconds);
+        let found = check(&script.history, &script.linearize(), &terms);
+        expect("after a new leader", found, wanted);
+    }
+}

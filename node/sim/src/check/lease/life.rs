@@ -180,19 +180,26 @@ impl Life {
             // Nobody knows what was granted: the server may have raised what was wanted.
             return Time::NEVER;
         }
-        let ttl = self.ttl_time();
+        let surely = self.renewals.iter().filter_map(|renewal| renewal.returned);
+        let surely = surely.filter(|returned| *returned <= time).max().unwrap_or(Time(0));
+        // A renewal of which nobody knows may not have come: then leaders since the one before it
+        // explain the end.
         let asked = self.renewals.iter().filter(|renewal| renewal.invoked <= time);
-        let renewed = asked
-            .map(|renewal| {
-                let arrives = renewal.ended.plus(terms.delivery_bound);
-                renewal.returned.unwrap_or(arrives).min(time)
-            })
-            .max()
-            .unwrap_or(self.granted.invoked);
+        let possible = asked.filter(|renewal| renewal.returned.is_none_or(|at| at >= surely));
+        let ends = possible.map(|renewal| self.latest_end_after(renewal, time, terms));
+        ends.max().unwrap_or_else(|| self.latest_end_after(&self.granted, time, terms))
+    }
+
+    /// The latest end if this renewal was the last one.
+    fn latest_end_after(&self, renewal: &Renewal, time: Time, terms: &Terms) -> Time {
+        let ttl = self.ttl_time();
+        let arrives = renewal.ended.plus(terms.delivery_bound);
+        let renewed = renewal.returned.unwrap_or(arrives).min(time);
         let mut end = renewed.plus(ttl);
         let mut before = renewed;
         for (from, to) in terms.stable.iter().filter(|(from, _)| *from <= time) {
-            if *from > renewed {
+            // It may have been done by another leader some time before its answer came.
+            if *from > renewal.invoked {
                 let left = match terms.checkpoint_interval {
                     None => ttl,
                     Some(interval) => end.minus(before).plus(interval).min(ttl),

@@ -1,0 +1,135 @@
+//! The port for clients: gRPC and plain HTTP on one address.
+//!
+//! ```text
+//!   listener of each thread ─► connection ─► HTTP/1.1 or HTTP/2 ─► application/grpc ? grpc : http
+//!   (SO_REUSEPORT)             stays on the thread
+//! ```
+//! Each thread has a runtime of its own, and a connection stays where it lands: no work moves
+//! between threads. It knows no request, only how requests arrive.
+
+mod connection;
+mod listen;
+
+use std::io;
+use std::num::NonZero;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use quorate_api::limits::REQUEST_OVERHEAD_BYTES;
+
+use crate::config::Config;
+use crate::grpc::{Grpc, GrpcOptions};
+use crate::http::Paths;
+use crate::member::Member;
+use crate::stopping::StopSwitch;
+use connection::{Connections, Service};
+use listen::Listener;
+
+/// How long calls may take to end once the member stops: longer than a request waits for its
+/// entry would only keep the process.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why the port cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {url}: {source}")]
+    Listen {
+        /// The URL as it was given.
+        url: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No thread or runtime can be had.
+    #[error("cannot start a thread for clients: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// The port, open but not served: connections wait until [`ClientPort::serve`].
+#[derive(Debug)]
+pub struct ClientPort {
+    /// For each thread its listeners.
+    listeners: Vec<Vec<(Listener, Paths)>>,
+    grpc: GrpcOptions,
+    connections: Connections,
+}
+
+impl ClientPort {
+    /// Open the addresses of clients and of metrics.
+    ///
+    /// # Errors
+    /// [`Error::Listen`].
+    pub fn open(config: &Config) -> Result<Self, Error> {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let mut listeners: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
+        let clients = config.listen_client_urls.as_slice().iter().map(|url| (url, Paths::All));
+        let metrics = config.listen_metrics_urls.iter().map(|url| (url, Paths::Metrics));
+        for (url, paths) in clients.chain(metrics) {
+            let opened = listen::open(url, threads)
+                .map_err(|source| Error::Listen { url: url.to_string(), source })?;
+            for (thread, listener) in listeners.iter_mut().zip(opened) {
+                thread.push((listener, paths));
+            }
+        }
+        let message_bytes = config.request_bytes_max.saturating_add(REQUEST_OVERHEAD_BYTES);
+        Ok(Self {
+            listeners,
+            grpc: GrpcOptions {
+                message_bytes_max: usize::try_from(message_bytes).unwrap_or(usize::MAX),
+                request_bytes_max: config.request_bytes_max,
+                watch_progress_interval: config.watch_progress_interval,
+                election_timeout: Duration::from_millis(config.election_ms),
+                quota_bytes: config.quota_bytes,
+            },
+            connections: Connections {
+                streams_max: config.concurrent_streams_max,
+                keep_alive: config.keep_alive,
+            },
+        })
+    }
+
+    /// Serve clients, on threads of its own.
+    ///
+    /// # Errors
+    /// [`Error::Thread`].
+    pub fn serve(self, member: &Member) -> Result<Serving, Error> {
+        let (switch, stopping) = StopSwitch::new();
+        let mut threads = Vec::new();
+        for (number, listeners) in self.listeners.into_iter().enumerate() {
+            let grpc = Grpc::new(member, self.grpc, &stopping);
+            let (member, stopping) = (member.clone(), stopping.clone());
+            let connections = self.connections;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let run = move || {
+                let all = listeners.into_iter().map(|(listener, paths)| {
+                    let service = Service { grpc: grpc.clone(), member: member.clone(), paths };
+                    connection::accept(listener, service, connections, stopping.clone())
+                });
+                runtime.block_on(connection::run(all.collect(), DRAIN));
+                // Blocking readers of snapshots see that nobody takes their pieces.
+                runtime.shutdown_background();
+            };
+            threads.push(thread::Builder::new().name(format!("clients-{number}")).spawn(run)?);
+        }
+        Ok(Serving { switch, threads })
+    }
+}
+
+/// The port being served.
+#[derive(Debug)]
+pub struct Serving {
+    switch: StopSwitch,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Take no more connections, end streams, let calls end for some seconds, and return.
+    pub fn stop(self) {
+        self.switch.throw();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread for clients has panicked");
+            }
+        }
+    }
+}

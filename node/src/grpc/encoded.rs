@@ -1,0 +1,207 @@
+//! Answers that are sent as they are stored.
+//!
+//! A `KeyValue` never changes once it is written, and an event is encoded once for all its
+//! watchers: these messages hold such bytes and put a frame around them. They can be encoded
+//! only.
+//!
+//! ```text
+//!   RangeResponse    0a <header>  { 12 len <KeyValue> }*  18 more  20 count
+//!   WatchResponse    as the hub encodes it
+//! ```
+
+use bytes::{Buf, BufMut, Bytes};
+use prost::encoding::{
+    DecodeContext, WireType, bool, encode_varint, encoded_len_varint, int64, message, skip_field,
+};
+use prost::{DecodeError, Message};
+use quorate_api::etcdserverpb as pb;
+use quorate_store::mvcc::range::RangeOutcome;
+use quorate_store::mvcc::stream::RangeChunk;
+
+const HEADER: u32 = 1;
+const KVS: u8 = 2 << 3 | 2;
+const MORE: u32 = 3;
+const COUNT: u32 = 4;
+const RANGE_RESPONSE: u8 = 1 << 3 | 2;
+
+fn delimited_length(length: usize) -> usize {
+    1 + encoded_len_varint(length as u64) + length
+}
+
+/// `etcdserverpb.RangeResponse` around stored bytes.
+#[derive(Clone, Debug, Default)]
+pub struct RangeResponse {
+    header: Option<pb::ResponseHeader>,
+    kvs: Vec<Bytes>,
+    more: bool,
+    count: i64,
+}
+
+impl RangeResponse {
+    /// The answer of the member that `header` names; its revision is the outcome's.
+    #[must_use]
+    pub fn new(header: pb::ResponseHeader, outcome: RangeOutcome) -> Self {
+        let RangeOutcome { revision, kvs, more, count } = outcome;
+        Self { header: Some(pb::ResponseHeader { revision, ..header }), kvs, more, count }
+    }
+}
+
+impl Message for RangeResponse {
+    fn encode_raw(&self, out: &mut impl BufMut) {
+        if let Some(header) = &self.header {
+            message::encode(HEADER, header, out);
+        }
+        for kv in &self.kvs {
+            out.put_u8(KVS);
+            encode_varint(kv.len() as u64, out);
+            out.put_slice(kv);
+        }
+        if self.more {
+            bool::encode(MORE, &self.more, out);
+        }
+        if self.count != 0 {
+            int64::encode(COUNT, &self.count, out);
+        }
+    }
+
+    fn encoded_len(&self) -> usize {
+        let header = self.header.as_ref().map_or(0, |header| message::encoded_len(HEADER, header));
+        let kvs: usize = self.kvs.iter().map(|kv| delimited_length(kv.len())).sum();
+        let more = if self.more { bool::encoded_len(MORE, &self.more) } else { 0 };
+        let count = if self.count == 0 { 0 } else { int64::encoded_len(COUNT, &self.count) };
+        header + kvs + more + count
+    }
+
+    /// Nothing is kept: the message is only sent.
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        input: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        skip_field(wire_type, tag, input, context)
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// `etcdserverpb.RangeStreamResponse` around stored bytes.
+#[derive(Clone, Debug, Default)]
+pub struct RangeStreamResponse {
+    range: RangeResponse,
+}
+
+impl RangeStreamResponse {
+    /// One message of a stream; only the last has header, `more` and `count`.
+    #[must_use]
+    pub fn new(header: pb::ResponseHeader, chunk: RangeChunk) -> Self {
+        let RangeChunk { kvs, last } = chunk;
+        let mut range = RangeResponse { kvs, ..RangeResponse::default() };
+        if let Some(end) = last {
+            range.header = Some(pb::ResponseHeader { revision: end.revision, ..header });
+            range.more = end.more;
+            range.count = end.count;
+        }
+        Self { range }
+    }
+}
+
+impl Message for RangeStreamResponse {
+    fn encode_raw(&self, out: &mut impl BufMut) {
+        out.put_u8(RANGE_RESPONSE);
+        encode_varint(self.range.encoded_len() as u64, out);
+        self.range.encode_raw(out);
+    }
+
+    fn encoded_len(&self) -> usize {
+        delimited_length(self.range.encoded_len())
+    }
+
+    /// Nothing is kept: the message is only sent.
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        input: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        skip_field(wire_type, tag, input, context)
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// `etcdserverpb.WatchResponse`, encoded by the hub.
+#[derive(Clone, Debug, Default)]
+pub struct WatchResponse(pub Bytes);
+
+impl Message for WatchResponse {
+    fn encode_raw(&self, out: &mut impl BufMut) {
+        out.put_slice(&self.0);
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Nothing is kept: the message is only sent.
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        input: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        skip_field(wire_type, tag, input, context)
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_api::mvccpb::KeyValue;
+
+    use super::*;
+
+    fn kv(key: &'static str, value_bytes: usize) -> KeyValue {
+        KeyValue {
+            key: key.into(),
+            value: vec![7; value_bytes].into(),
+            mod_revision: 3,
+            ..KeyValue::default()
+        }
+    }
+
+    #[test]
+    fn a_range_is_encoded_as_its_message() {
+        let header = pb::ResponseHeader { cluster_id: 1, member_id: 2, revision: 9, raft_term: 4 };
+        for (more, count) in [(false, 0), (true, 300)] {
+            let kvs = vec![kv("a", 0), kv("b", 5000)];
+            let bytes = kvs.iter().map(|kv| Bytes::from(kv.encode_to_vec())).collect();
+            let outcome = RangeOutcome { revision: 5, kvs: bytes, more, count };
+            let ours = RangeResponse::new(header, outcome).encode_to_vec();
+            let header = Some(pb::ResponseHeader { revision: 5, ..header });
+            assert_eq!(ours, pb::RangeResponse { header, kvs, more, count }.encode_to_vec());
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_encoded_as_its_message() {
+        let kvs = vec![kv("key", 200)];
+        let bytes = kvs.iter().map(|kv| Bytes::from(kv.encode_to_vec())).collect();
+        let chunk = RangeChunk { kvs: bytes, last: None };
+        let header = pb::ResponseHeader { cluster_id: 1, ..pb::ResponseHeader::default() };
+        let ours = RangeStreamResponse::new(header, chunk).encode_to_vec();
+        let range = pb::RangeResponse { kvs, ..pb::RangeResponse::default() };
+        let theirs = pb::RangeStreamResponse { range_response: Some(range) };
+        assert_eq!(ours, theirs.encode_to_vec());
+    }
+}

@@ -1,0 +1,91 @@
+//! A snapshot for a client: a bbolt file in pieces, then its SHA-256.
+
+use bytes::{Bytes, BytesMut};
+use quorate_api::etcdserverpb as pb;
+use quorate_store::snapshot::{SnapshotStream, Step, StreamError, Trailer};
+use quorate_store::store::Store;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::streams::{Answers, driven, send};
+use crate::member::Member;
+
+/// Bytes of a message, as etcd sends them.
+const PIECE_BYTES: usize = 32 * 1024;
+
+/// Pieces read ahead of the client: reading a step gives about eight.
+const PIECES_AHEAD: usize = 16;
+
+/// The first minor version of etcd 3 whose files name the version of their schema.
+const NAMED_SINCE_MINOR: u64 = 6;
+
+/// The version of the schema, which follows the cluster's; empty until there is one.
+pub(crate) fn storage_version(store: &Store) -> String {
+    let version = store.cluster().version.as_deref().and_then(quorate_api::version::Version::parse);
+    match version {
+        Some(version) if version.major == 3 && version.minor >= NAMED_SINCE_MINOR => {
+            version.without_patch().to_string()
+        }
+        Some(_) | None => String::new(),
+    }
+}
+
+/// Take a snapshot now and stream it. Reading it blocks, so a thread of its own does.
+pub(super) async fn send_snapshot(
+    member: &Member,
+) -> Result<Answers<pb::SnapshotResponse>, Status> {
+    let version = storage_version(&*member.readable_store().await);
+    let stream = member.take_snapshot(Trailer::None).await;
+    Ok(driven(1, move |answers| async move {
+        let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
+        let reader = tokio::task::spawn_blocking(move || read(stream, version, &sender));
+        while let Some(piece) = pieces.recv().await {
+            send(&answers, piece).await?;
+        }
+        match reader.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Status::data_loss(error.to_string())),
+            Err(panic) => Err(Status::internal(panic.to_string())),
+        }
+    }))
+}
+
+/// Read the snapshot to its end, or until nobody takes it any more.
+fn read(
+    mut stream: SnapshotStream,
+    version: String,
+    pieces: &mpsc::Sender<pb::SnapshotResponse>,
+) -> Result<(), StreamError> {
+    let mut digest = Sha256::new();
+    let mut waiting = BytesMut::new();
+    let mut sent = 0;
+    loop {
+        let chunk = match stream.step()? {
+            Step::Again => continue,
+            Step::Chunk(chunk) => Some(chunk),
+            Step::End => None,
+        };
+        let is_last = chunk.is_none();
+        waiting.extend_from_slice(&chunk.unwrap_or_default());
+        let total = stream.stream_bytes().unwrap_or_default();
+        while waiting.len() >= PIECE_BYTES || (is_last && !waiting.is_empty()) {
+            let blob: Bytes = waiting.split_to(waiting.len().min(PIECE_BYTES)).freeze();
+            digest.update(&blob);
+            sent += blob.len() as u64;
+            let remaining_bytes = total.saturating_sub(sent);
+            let version = version.clone();
+            let piece = pb::SnapshotResponse { header: None, remaining_bytes, blob, version };
+            if pieces.blocking_send(piece).is_err() {
+                return Ok(());
+            }
+        }
+        if is_last {
+            let blob = Bytes::copy_from_slice(&digest.finalize());
+            let piece = pb::SnapshotResponse { header: None, remaining_bytes: 0, blob, version };
+            // Whoever does not take the digest does not take the snapshot.
+            let _ = pieces.blocking_send(piece);
+            return Ok(());
+        }
+    }
+}

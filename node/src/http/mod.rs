@@ -1,0 +1,142 @@
+//! What a member answers to plain HTTP: health, versions and metrics.
+//!
+//! ```text
+//!   GET /health              {"health":"true","reason":""}        kubelet, load balancers
+//!   GET /livez  /livez/<check>    ok     GET /readyz  /readyz/<check>
+//!   GET /version             what clients look at
+//!   GET /metrics             Prometheus
+//! ```
+//! Bodies, codes and headers are etcd's. It changes nothing.
+
+mod checks;
+mod health;
+mod version;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Response, StatusCode, Uri};
+use http_body_util::Full;
+
+use crate::grpc;
+use crate::member::Member;
+use crate::metrics::{self, Observed};
+
+/// An answer.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// Which paths an address serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paths {
+    /// All of them.
+    All,
+    /// Health and metrics only, as on `--listen-metrics-urls`.
+    Metrics,
+}
+
+/// Answer a request.
+pub(crate) async fn answer(member: &Member, paths: Paths, method: &Method, uri: &Uri) -> Answer {
+    let path = uri.path();
+    let query = Query(uri.query().unwrap_or_default());
+    let check = |root: &str| path.strip_prefix(root)?.strip_prefix('/').map(str::to_owned);
+    match path {
+        "/health" => health::answer(member, method, query).await,
+        "/livez" => checks::answer(member, checks::LIVEZ, None, method, query).await,
+        "/readyz" => checks::answer(member, checks::READYZ, None, method, query).await,
+        "/metrics" => metrics_page(member).await,
+        "/version" if paths == Paths::All => version::answer(member, method).await,
+        _ => {
+            for kind in [checks::LIVEZ, checks::READYZ] {
+                if let Some(name) = check(kind.root)
+                    && kind.has(&name)
+                {
+                    return checks::answer(member, kind, Some(&name), method, query).await;
+                }
+            }
+            error(StatusCode::NOT_FOUND, "404 page not found")
+        }
+    }
+}
+
+async fn metrics_page(member: &Member) -> Answer {
+    let counts = member.watch_counts();
+    let is_learner = grpc::is_learner(member);
+    {
+        let store = member.readable_store().await;
+        let revision = store.revision();
+        let all = quorate_store::mvcc::key_range::KeyRange::all();
+        metrics::observe(&Observed {
+            revision,
+            compact_revision: store.compact_revision(),
+            keys: store.mvcc().index().count(&all, revision),
+            total_bytes: store.total_bytes(),
+            live_bytes: store.live_bytes(),
+            streams: counts.streams,
+            watchers: counts.watchers,
+            slow_watchers: counts.behind,
+            is_learner,
+        });
+    }
+    with_type("text/plain; version=0.0.4; charset=utf-8", metrics::text())
+}
+
+fn with_type(content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// An error in Go's way: the text and a line end.
+fn error(status: StatusCode, text: &str) -> Answer {
+    let mut answer = with_type("text/plain; charset=utf-8", format!("{text}\n"));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    answer
+}
+
+/// The answer to anything but GET.
+fn only_get() -> Answer {
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    answer
+}
+
+/// A query: names and values as they are written, for no name or value here needs an escape.
+#[derive(Clone, Copy)]
+struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    fn pairs(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let parts = self.0.split('&').filter(|part| !part.is_empty());
+        parts.map(|part| part.split_once('=').unwrap_or((part, "")))
+    }
+
+    /// All values of a name that are not empty.
+    fn all(self, name: &str) -> Vec<&'a str> {
+        let named = self.pairs().filter(|(pair, value)| *pair == name && !value.is_empty());
+        named.map(|(_, value)| value).collect()
+    }
+
+    /// The first value of a name.
+    fn first(self, name: &str) -> Option<&'a str> {
+        self.pairs().find(|(pair, _)| *pair == name).map(|(_, value)| value)
+    }
+
+    fn has(self, name: &str) -> bool {
+        self.first(name).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_read_as_written() {
+        let query = Query("exclude=NOSPACE&verbose&exclude=&exclude=CORRUPT&serializable=true");
+        assert_eq!(query.all("exclude"), ["NOSPACE", "CORRUPT"]);
+        assert_eq!(query.first("serializable"), Some("true"));
+        assert!(query.has("verbose"));
+        assert!(!query.has("verb"));
+        assert!(Query("").all("exclude").is_empty());
+    }
+}

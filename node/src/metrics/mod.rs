@@ -1,0 +1,51 @@
+//! What a member counts, under etcd's names where dashboards and alerts expect them.
+//!
+//! ```text
+//!   core, applier, log disk, peers ──► functions here ──► registry ──► GET /metrics
+//!   store, watches, process        ──► looked at when somebody asks ───┘
+//! ```
+//!
+//! It decides nothing, and reads no clock: durations are given to it. Each function is named for
+//! what was observed. Counting costs an atomic addition; only labels cost a lookup, so that what
+//! is counted for every call is resolved once.
+
+mod grpc;
+mod network;
+mod process;
+mod registry;
+mod server;
+
+use std::fmt::Write as _;
+
+pub use grpc::{Call, CallKind};
+pub use network::{
+    client_received, client_sent, peer_connected, peer_disconnected, peer_received,
+    peer_received_failure, peer_round_trip, peer_sent, peer_sent_failure, snapshot_receive_failure,
+    snapshot_received, snapshot_send_failure, snapshot_sent,
+};
+pub use server::{
+    Changed, Observed, alarm, applied, backend_commit, checkpoint, cluster_version, committed,
+    compaction_keys, health_failure, health_success, healthcheck, heartbeat_send_failure, identity,
+    leader, learner_promoted, learner_promotion_failure, lease_expired, lease_granted,
+    lease_renewed, lease_revoked, observe, proposal_failed, proposals_pending, range_served,
+    read_index_failed, slow_apply, slow_read_index, store_changed, wal_bytes, wal_fsync, wal_write,
+};
+
+/// The text of all metrics, as Prometheus scrapes it.
+#[must_use]
+pub fn text() -> String {
+    server::register();
+    network::register();
+    grpc::register();
+    process::observe();
+    let mut text = String::new();
+    let families = prometheus::gather();
+    if let Err(error) = prometheus::TextEncoder::new().encode_utf8(&families, &mut text) {
+        // A family that cannot be written is our mistake; the others are still of use.
+        let _ = writeln!(text, "# {error}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,11 @@ impl LogWriter {
         self.log.release(index);
     }
 
+    /// Try again to make what a full disk has refused.
+    pub fn retry_space(&mut self, disk: &mut dyn Disk) {
+        self.log.retry_space(disk);
+    }
+
     /// The log has everything again that it had lost.
     pub fn finish_repair(&mut self, disk: &mut dyn Disk) {
         if self.log.repairing_until().is_some() {

@@ -222,6 +222,7 @@ impl Replica {
             first_index: log.first().0,
             last_index: status.last_index.0,
             log_bytes: log.bytes(),
+            is_learner: self.is_learner(),
             is_repairing: self.repair.is_some(),
         }
     }

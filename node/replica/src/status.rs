@@ -69,6 +69,8 @@ pub struct Standing {
     pub last_index: u64,
     /// Bytes of log entries in memory.
     pub log_bytes: u64,
+    /// Whether it may not vote.
+    pub is_learner: bool,
     /// Whether its log is being repaired.
     pub is_repairing: bool,
 }

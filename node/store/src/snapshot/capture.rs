@@ -21,8 +21,10 @@ pub fn capture(store: &mut Store, conf_state: &ConfState, trailer: Trailer) -> S
     SnapshotStream::new(small, store.mvcc_mut().log_mut().pin(), trailer)
 }
 
-/// What etcd's file would have besides the records.
-pub(crate) fn small_buckets(store: &Store, conf_state: &ConfState) -> SmallBuckets {
+/// What etcd's file would have besides the records, for who keeps it with a
+/// [`Pin`](crate::log::Pin) of the same moment.
+#[must_use]
+pub fn small_buckets(store: &Store, conf_state: &ConfState) -> SmallBuckets {
     let mut small = SmallBuckets::new();
     for (bucket, rows) in store.tables().buckets() {
         for (key, value) in rows {

@@ -39,8 +39,7 @@ mod stream;
 mod tests;
 
 pub use buckets::{BUCKETS, KEY_BUCKET, META_BUCKET, SmallBuckets, UnknownBucket};
-pub use capture::capture;
-pub(crate) use capture::small_buckets;
+pub use capture::{capture, small_buckets};
 pub use file::{DigestRule, FileError, Records, SnapshotFile};
 pub use install::{Install, InstallError, NewCluster, Progress, Verification};
 pub use meta::{Meta, MetaError};

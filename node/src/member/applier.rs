@@ -1,0 +1,260 @@
+//! The only writer of the store.
+//!
+//! ```text
+//!   core ── Apply, Pin, Install ──► queue ──► applier ─► store ─► hub, waiters ─► core: Applied
+//! ```
+//!
+//! Tasks are done in their order, by a thread of their own. Between two of them the background work
+//! may have the store.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, RwLockWriteGuard};
+use quorate_member::applier;
+use quorate_raft::{Entry, Index, SnapshotMetadata, Term};
+use quorate_replica::{Event, LeaseChange};
+use quorate_store::bbolt::FileSource;
+use quorate_store::entry::{Fatal, Touched};
+use quorate_store::snapshot::{self, DigestRule, SnapshotFile, Verification};
+use quorate_store::store::Store;
+
+use super::core::error_chain;
+use super::snapshots::{self, PinnedSnapshot};
+use super::stop::Stop;
+use super::waiters::Answer;
+use super::{Shared, Work};
+use crate::metrics;
+
+/// Looking again whether the store can take more: a flush is on its way.
+const FLUSH_WAIT: Duration = Duration::from_millis(20);
+
+/// A batch that takes longer is counted as slow; etcd's.
+const SLOW_APPLY: Duration = Duration::from_millis(100);
+
+/// What the applier is to do.
+pub(super) enum Task {
+    /// Apply committed entries.
+    Apply(Vec<Entry>),
+    /// Keep the store as it is now for followers.
+    Pin,
+    /// Become what a snapshot says.
+    Install(SnapshotMetadata),
+}
+
+/// The applier's queue.
+#[derive(Default)]
+pub(super) struct Applier {
+    queue: Mutex<Queue>,
+    has_news: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    tasks: VecDeque<Task>,
+    is_ended: bool,
+}
+
+impl Applier {
+    pub(super) fn push(&self, task: Task) {
+        self.queue.lock().tasks.push_back(task);
+        self.has_news.notify_one();
+    }
+
+    /// What is queued is not done any more.
+    pub(super) fn end(&self) {
+        let mut queue = self.queue.lock();
+        queue.is_ended = true;
+        queue.tasks.clear();
+        drop(queue);
+        self.has_news.notify_all();
+    }
+
+    fn is_ended(&self) -> bool {
+        self.queue.lock().is_ended
+    }
+
+    fn next(&self) -> Option<Task> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.is_ended {
+                return None;
+            }
+            if let Some(task) = queue.tasks.pop_front() {
+                return Some(task);
+            }
+            self.has_news.wait(&mut queue);
+        }
+    }
+}
+
+impl Shared {
+    /// The applier's thread.
+    pub(super) fn run_applier(&self) {
+        while let Some(task) = self.applier.next() {
+            let done = match task {
+                Task::Apply(entries) => self.apply(&entries),
+                Task::Pin => {
+                    self.pin();
+                    Ok(())
+                }
+                Task::Install(metadata) => self.install(metadata),
+            };
+            if let Err(stop) = done {
+                match stop {
+                    Stop::Damaged(what) => self.note_damage(&what),
+                    stop => self.stop(stop),
+                }
+                return;
+            }
+        }
+    }
+
+    /// The store, once it takes more: records wait in memory until the background work has
+    /// written them.
+    fn store_for_more(&self) -> Option<RwLockWriteGuard<'_, Store>> {
+        loop {
+            let store = self.store.write();
+            if !store.mvcc().log().must_wait() {
+                return Some(store);
+            }
+            drop(store);
+            if self.applier.is_ended() {
+                return None;
+            }
+            self.background.wake();
+            std::thread::sleep(FLUSH_WAIT);
+        }
+    }
+
+    fn apply(&self, entries: &[Entry]) -> Result<(), Stop> {
+        let Some(mut store) = self.store_for_more() else { return Ok(()) };
+        let began = Instant::now();
+        let batch = applier::apply(&mut store, entries, |id| self.waiters.has(id));
+        let mut batch = batch.map_err(|fatal| match fatal {
+            Fatal::Damage(damage) => Stop::Damaged(damage.to_string()),
+            fatal @ Fatal::Malformed { .. } => Stop::Broken(fatal.to_string()),
+        })?;
+        let has_work = batch.compacted || store.mvcc().log().is_flush_due();
+        // Who reads the new revision must find that the hub has it, too.
+        let mut hub = self.watches.hub();
+        let records = std::mem::take(&mut batch.records);
+        let puts = records.iter().filter(|record| !record.tombstone).count();
+        let deletes = records.len() - puts;
+        let woken = hub.publish(records).map_err(|error| Stop::Damaged(error.to_string()))?;
+        drop(hub);
+        if batch.members == Touched::Yes {
+            self.note_members(&store);
+        }
+        drop(store);
+        self.watches.wake(&woken);
+        for (request, reply) in batch.replies {
+            self.waiters.answer(request, Answer::Reply(reply));
+        }
+        metrics::applied(batch.applied.index);
+        metrics::store_changed(puts as u64, deletes as u64, 0);
+        count_leases(&batch.applied.leases);
+        self.submit(Event::Applied(batch.applied));
+        if has_work {
+            self.background.wake();
+        }
+        if began.elapsed() > SLOW_APPLY {
+            metrics::slow_apply();
+        }
+        Ok(())
+    }
+
+    fn pin(&self) {
+        let mut store = self.store.write();
+        let metadata = SnapshotMetadata {
+            conf_state: applier::conf_state(&store),
+            index: Index(store.applied_index()),
+            term: Term(store.applied_term()),
+        };
+        let small = snapshot::small_buckets(&store, &snapshots::conf_state(&metadata));
+        let log = store.mvcc_mut().log_mut().pin();
+        drop(store);
+        let pinned = PinnedSnapshot { metadata: metadata.clone(), small, log };
+        *self.snapshots.pinned.lock() = Some(Arc::new(pinned));
+        self.submit(Event::SnapshotPinned(metadata));
+    }
+
+    /// Become what a received snapshot says. Nobody reads the store until it is filled; until it
+    /// is durable, the applier applies nothing else.
+    fn install(&self, metadata: SnapshotMetadata) -> Result<(), Stop> {
+        let index = metadata.index.0;
+        let Some(path) = self.snapshots.take(index) else {
+            return Err(Stop::Broken(format!("the body of snapshot {index} is not here")));
+        };
+        let broken = |error: &dyn std::error::Error| Stop::Broken(error_chain(error));
+        let verification = verify(&path).map_err(|error| broken(&*error))?;
+        if verification.applied_index() != index {
+            return Err(Stop::Broken(format!("the snapshot's body is not that of index {index}")));
+        }
+        *self.snapshots.pinned.lock() = None;
+        self.background.begin_install(self);
+        let mut store = self.store.write();
+        self.filling.send_replace(true);
+        let mut install = verification.install(&mut store).map_err(|error| broken(&error))?;
+        drop(store);
+        loop {
+            let Some(mut store) = self.store_for_more() else { return Ok(()) };
+            match install.step(&mut store).map_err(|error| broken(&error))? {
+                snapshot::Progress::Again => {
+                    let has_work = store.mvcc().log().is_flush_due();
+                    drop(store);
+                    if has_work {
+                        self.background.wake();
+                    }
+                }
+                snapshot::Progress::Done => {
+                    let _ = install.finish(&mut store);
+                    applier::note_conf_state(&mut store);
+                    let woken = self.watches.hub().on_snapshot_installed(store.mvcc());
+                    self.note_members(&store);
+                    self.filling.send_replace(false);
+                    drop(store);
+                    self.watches.wake(&woken);
+                    break;
+                }
+            }
+        }
+        self.background.set_work(Work::Checkpoint);
+        if !self.background.wait_for_checkpoint(index) {
+            return Ok(());
+        }
+        let _ = std::fs::remove_file(&path);
+        let facts = applier::facts(&self.store.read());
+        tracing::info!(index, "installed a snapshot");
+        metrics::applied(index);
+        self.submit(Event::SnapshotInstalled { index, facts });
+        Ok(())
+    }
+}
+
+fn verify(path: &Path) -> Result<Verification<FileSource>, Box<dyn std::error::Error>> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let disk = quorate_disk::RealDisk::inline(folder, Arc::new(|_| {}))?;
+    let files = quorate_disk::Disk::files(&disk);
+    let file = SnapshotFile::open(FileSource::new(files, name.into()), DigestRule::IfPresent)?;
+    let mut verification = Verification::new(file)?;
+    loop {
+        match verification.step()? {
+            snapshot::Progress::Again => {}
+            snapshot::Progress::Done => return Ok(verification),
+        }
+    }
+}
+
+fn count_leases(changes: &[LeaseChange]) {
+    for change in changes {
+        match change {
+            LeaseChange::Granted { .. } => metrics::lease_granted(),
+            LeaseChange::Revoked { .. } => metrics::lease_revoked(),
+            LeaseChange::Checkpointed { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The store's background work, on a thread of its own.
+//!
+//! ```text
+//!   loop { prepare: no lock ─► step: the store's lock, for a moment ─► the store's disk }
+//! ```
+//!
+//! While a snapshot fills the store, only flushes are made; when it is filled, a checkpoint is.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use quorate_disk::{Disk as _, RealDisk, Ticket};
+use quorate_member::{Allowed, JobRunner, Progress};
+use quorate_replica::Event;
+use quorate_store::jobs::{JobError, Outcome};
+
+use super::core::error_chain;
+use super::stop::Stop;
+use super::{Shared, Work};
+use crate::metrics;
+
+/// Without news, look so often whether work is due: some of it is due by numbers that nobody is
+/// told of.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// After a full disk, before the next attempt.
+const FULL_WAIT: Duration = Duration::from_secs(5);
+
+/// After damage that a lone member goes on with, before the next attempt.
+const DAMAGED_WAIT: Duration = Duration::from_secs(600);
+
+/// A clean end waits for its checkpoint this long.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(10);
+
+/// The background thread's orders and tools.
+pub(super) struct Background {
+    orders: Mutex<Orders>,
+    has_news: Condvar,
+    has_checkpoint: Condvar,
+    tools: Mutex<Tools>,
+}
+
+struct Orders {
+    woken: bool,
+    work: Work,
+    is_ended: bool,
+    checkpointed: u64,
+}
+
+struct Tools {
+    runner: JobRunner,
+    disk: Option<RealDisk>,
+    full_until: Option<Instant>,
+}
+
+impl Background {
+    pub(super) fn new(runner: JobRunner, disk: RealDisk) -> Self {
+        let checkpointed = runner.jobs().checkpointed_index();
+        Self {
+            orders: Mutex::new(Orders {
+                woken: false,
+                work: Work::All,
+                is_ended: false,
+                checkpointed,
+            }),
+            has_news: Condvar::new(),
+            has_checkpoint: Condvar::new(),
+            tools: Mutex::new(Tools { runner, disk: Some(disk), full_until: None }),
+        }
+    }
+
+    /// There may be work.
+    pub(super) fn wake(&self) {
+        let mut orders = self.orders.lock();
+        orders.woken = true;
+        drop(orders);
+        self.has_news.notify_one();
+    }
+
+    /// What may be done from now on.
+    pub(super) fn set_work(&self, work: Work) {
+        self.orders.lock().work = work;
+        self.wake();
+    }
+
+    /// Give the running job up: the store's content is about to be replaced.
+    pub(super) fn begin_install(&self, shared: &Shared) {
+        self.set_work(Work::Flush);
+        let mut tools = self.tools.lock();
+        tools.runner.abort(&mut *shared.store.write());
+    }
+
+    /// Wait until a checkpoint holds this index; whether it does.
+    pub(super) fn wait_for_checkpoint(&self, index: u64) -> bool {
+        let mut orders = self.orders.lock();
+        while orders.checkpointed < index && !orders.is_ended {
+            self.has_checkpoint.wait(&mut orders);
+        }
+        orders.checkpointed >= index
+    }
+
+    /// Have a checkpoint of all that is applied, and wait for it a while.
+    pub(super) fn checkpoint_at_end(&self, shared: &Shared) {
+        let index = shared.store.read().applied_index();
+        let mut orders = self.orders.lock();
+        if orders.checkpointed >= index {
+            return;
+        }
+        orders.work = Work::Checkpoint;
+        orders.woken = true;
+        self.has_news.notify_one();
+        let until = Instant::now() + LAST_CHECKPOINT;
+        while orders.checkpointed < index && !orders.is_ended {
+            if self.has_checkpoint.wait_until(&mut orders, until).timed_out() {
+                tracing::warn!(
+                    "the last checkpoint takes too long; the next start replays the log"
+                );
+                return;
+            }
+        }
+    }
+
+    /// No step is begun any more.
+    pub(super) fn end(&self) {
+        self.orders.lock().is_ended = true;
+        self.has_news.notify_all();
+        self.has_checkpoint.notify_all();
+    }
+
+    /// Let go of the store's disk, whose thread ends with it.
+    pub(super) fn drop_disk(&self) {
+        let disk = self.tools.lock().disk.take();
+        drop(disk);
+    }
+
+    /// Leave a note of damage for the next start, durably.
+    pub(super) fn note_damage(&self, what: &str) {
+        let mut tools = self.tools.lock();
+        let Some(disk) = &mut tools.disk else { return };
+        let operations = quorate_store::checkpoint::note_damage(what);
+        for (ticket, operation) in (1 << 62..).zip(operations) {
+            disk.submit(Ticket(ticket), operation);
+        }
+        // Dropping the disk waits for what was submitted.
+        tools.disk = None;
+    }
+
+    fn wait(&self) -> Option<Work> {
+        let mut orders = self.orders.lock();
+        if !orders.woken && !orders.is_ended {
+            self.has_news.wait_for(&mut orders, LOOK);
+        }
+        orders.woken = false;
+        (!orders.is_ended).then_some(orders.work)
+    }
+}
+
+/// What a turn of the background came to.
+enum Turn {
+    /// There is more at once.
+    More,
+    /// Nothing to do before there is news.
+    Wait,
+}
+
+impl Shared {
+    /// The background's thread.
+    pub(super) fn run_background(&self) {
+        while let Some(mut work) = self.background.wait() {
+            if work == Work::Checkpoint {
+                self.background.tools.lock().runner.request_checkpoint();
+                let mut orders = self.background.orders.lock();
+                // Only if nobody has ordered something else since.
+                if orders.work == Work::Checkpoint {
+                    orders.work = Work::All;
+                }
+                work = Work::All;
+            }
+            while let Turn::More = self.background_turn(work) {
+                let orders = self.background.orders.lock();
+                if orders.is_ended || orders.work != work {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn background_turn(&self, work: Work) -> Turn {
+        let mut tools = self.background.tools.lock();
+        let Tools { runner, disk, full_until } = &mut *tools;
+        let Some(disk) = disk else { return Turn::Wait };
+        let mut completions = Vec::new();
+        disk.poll(&mut completions);
+        for completion in completions {
+            runner.on_completion(completion);
+        }
+        if runner.is_waiting() || full_until.is_some_and(|until| Instant::now() < until) {
+            return Turn::Wait;
+        }
+        *full_until = None;
+        let is_idle = runner.running().is_none() && work == Work::All;
+        if is_idle && self.prune() {
+            return Turn::More;
+        }
+        runner.prepare();
+        let mut store = self.store.write();
+        // The applier may have ordered otherwise while nobody held the lock.
+        let allowed = match self.background.orders.lock().work {
+            Work::Flush => Allowed::Flush,
+            Work::All | Work::Checkpoint => Allowed::All,
+        };
+        let began = Instant::now();
+        let progress = runner.step(&mut *store, disk, allowed);
+        drop(store);
+        match progress {
+            Ok(Progress::Idle | Progress::Waiting) => Turn::Wait,
+            Ok(Progress::More) => Turn::More,
+            Ok(Progress::Done(outcome)) => {
+                let needed_after = runner.jobs().log_needed_after();
+                drop(tools);
+                self.on_job_done(outcome, needed_after, began.elapsed());
+                Turn::More
+            }
+            Err(JobError::Full(error)) => {
+                *full_until = Some(Instant::now() + FULL_WAIT);
+                drop(tools);
+                tracing::warn!("the disk of the store is full: {}", error_chain(&error));
+                self.raise_no_space();
+                Turn::Wait
+            }
+            Err(JobError::Broken(error)) => {
+                drop(tools);
+                self.stop(Stop::StoreFailed(error_chain(&error)));
+                Turn::Wait
+            }
+            Err(JobError::Damaged(damage)) => {
+                *full_until = Some(Instant::now() + DAMAGED_WAIT);
+                drop(tools);
+                self.damaged(&damage.to_string());
+                Turn::Wait
+            }
+        }
+    }
+
+    /// A step of compaction, if one is due.
+    fn prune(&self) -> bool {
+        if !self.store.read().mvcc().compaction().is_due() {
+            return false;
+        }
+        let mut store = self.store.write();
+        store.prune_step();
+        let finished = store.mvcc().compaction().finished();
+        drop(store);
+        self.compacted.send_if_modified(|seen| {
+            let is_news = *seen < finished;
+            *seen = finished.max(*seen);
+            is_news
+        });
+        true
+    }
+
+    fn on_job_done(&self, outcome: Outcome, needed_after: u64, took: Duration) {
+        match outcome {
+            Outcome::Checkpointed { applied_index } => {
+                metrics::checkpoint(took);
+                self.submit(Event::Checkpointed { index: needed_after });
+                let mut orders = self.background.orders.lock();
+                orders.checkpointed = orders.checkpointed.max(applied_index);
+                drop(orders);
+                self.background.has_checkpoint.notify_all();
+            }
+            Outcome::Flushed => metrics::backend_commit(took),
+            Outcome::Collected { .. } | Outcome::Cleaned { .. } | Outcome::Scrubbed { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Requests of clients.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use quorate_api::Error;
+use quorate_api::etcdserverpb as pb;
+use quorate_member::route::{self, Request, Route};
+use quorate_raft::NodeId;
+use quorate_replica::{Event, Proposal, RequestId};
+use quorate_store::entry::Reply;
+use quorate_store::mvcc::ReadError;
+use tokio::sync::oneshot;
+
+use super::waiters::Answer;
+use super::{Member, Shared};
+
+impl Member {
+    /// Carry out a request. The headers of replies have the revision alone, where they have one.
+    ///
+    /// # Errors
+    /// The client's answer.
+    pub async fn request(&self, request: Request) -> Result<Reply, Error> {
+        let shared = &self.0;
+        let id = shared.waiters.next_id();
+        match route::route(&request, id, &shared.limits)? {
+            Route::Propose(proposal) => {
+                let reply = shared.propose(proposal).await?;
+                if let Request::Compact(pb::CompactionRequest { physical: true, revision }) =
+                    request
+                {
+                    self.compacted(revision).await;
+                }
+                Ok(reply)
+            }
+            Route::Confirm => {
+                self.confirm().await?;
+                self.serve(&request).await
+            }
+            Route::Serve => self.serve(&request).await,
+            // These have replies of their own: `renew_lease`, `lease_time_left`.
+            Route::RenewLease(_) | Route::LeaseTimeLeft(_) => Err(Error::NotCapable),
+        }
+    }
+
+    /// Wait until this member has applied all that was committed when this was called.
+    ///
+    /// # Errors
+    /// There is no leader, or no answer in time.
+    pub async fn confirm(&self) -> Result<(), Error> {
+        let request = self.0.waiters.next_id();
+        match self.0.ask(request, Event::Read { request }).await? {
+            Answer::Ready => Ok(()),
+            _ => Err(Error::Timeout),
+        }
+    }
+
+    /// Keep a lease alive, at the leader; its time to live in seconds.
+    ///
+    /// # Errors
+    /// [`Error::LeaseNotFound`], or why nobody could be asked.
+    pub async fn renew_lease(&self, lease: i64) -> Result<i64, Error> {
+        match self.renew_lease_here(lease).await? {
+            Here::Answer(ttl) => {
+                crate::metrics::lease_renewed();
+                Ok(ttl)
+            }
+            Here::Leader(leader) => {
+                let leader = self.member(leader)?;
+                self.0.peers.renew_lease(&leader, lease).await
+            }
+        }
+    }
+
+    /// What a lease was granted and has left, in seconds.
+    ///
+    /// # Errors
+    /// [`Error::LeaseNotFound`], or why nobody could be asked.
+    pub async fn lease_time_left(&self, lease: i64) -> Result<(i64, i64), Error> {
+        match self.lease_time_left_here(lease).await? {
+            Here::Answer(times) => Ok(times),
+            Here::Leader(leader) => {
+                let leader = self.member(leader)?;
+                self.0.peers.lease_time_left(&leader, lease).await
+            }
+        }
+    }
+
+    /// The same, if this member leads.
+    ///
+    /// # Errors
+    /// As [`renew_lease`](Self::renew_lease).
+    pub async fn renew_lease_here(&self, lease: i64) -> Result<Here<i64>, Error> {
+        let request = self.0.waiters.next_id();
+        match self.0.ask(request, Event::RenewLease { request, lease }).await? {
+            Answer::Renewed(ttl) => Ok(Here::Answer(ttl)),
+            Answer::AskLeader(leader) => Ok(Here::Leader(leader)),
+            _ => Err(Error::Timeout),
+        }
+    }
+
+    /// The same, if this member leads.
+    ///
+    /// # Errors
+    /// As [`lease_time_left`](Self::lease_time_left).
+    pub async fn lease_time_left_here(&self, lease: i64) -> Result<Here<(i64, i64)>, Error> {
+        let request = self.0.waiters.next_id();
+        match self.0.ask(request, Event::LeaseTimeLeft { request, lease }).await? {
+            Answer::TimeLeft(granted, left) => Ok(Here::Answer((granted, left))),
+            Answer::AskLeader(leader) => Ok(Here::Leader(leader)),
+            _ => Err(Error::Timeout),
+        }
+    }
+
+    /// Make another member the leader.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn transfer_leadership(&self, to: u64) -> Result<(), Error> {
+        let request = self.0.waiters.next_id();
+        let event = Event::TransferLeadership { request, to: NodeId(to) };
+        match self.0.ask(request, event).await? {
+            Answer::Transferred => Ok(()),
+            _ => Err(Error::Timeout),
+        }
+    }
+
+    async fn serve(&self, request: &Request) -> Result<Reply, Error> {
+        let served = {
+            let store = self.readable_store().await;
+            route::serve(&store, request)
+        };
+        match served {
+            Ok(reply) => Ok(reply),
+            Err(ReadError::Refused(error)) => Err(error),
+            Err(ReadError::Damage(damage)) => {
+                self.0.damaged(&damage.to_string());
+                Err(Error::Corrupt)
+            }
+        }
+    }
+
+    /// Wait until what a compaction removes is gone.
+    async fn compacted(&self, revision: i64) {
+        let mut compacted = self.0.compacted.subscribe();
+        self.0.background.wake();
+        tokio::select! {
+            _ = compacted.wait_for(|finished| *finished >= revision) => {}
+            _ = self.ended() => {}
+        }
+    }
+}
+
+/// An answer, or who has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Here<T> {
+    /// This member leads, and says so.
+    Answer(T),
+    /// That one leads.
+    Leader(u64),
+}
+
+impl Shared {
+    /// Put a request into the log, and wait for its reply.
+    pub(super) async fn propose(&self, proposal: Proposal) -> Result<Reply, Error> {
+        let request = proposal.request;
+        match self.ask(request, Event::Propose(proposal)).await? {
+            Answer::Reply(reply) => reply,
+            _ => Err(Error::Timeout),
+        }
+    }
+
+    /// Submit an event, and wait for what its request comes to.
+    pub(super) async fn ask(&self, request: RequestId, event: Event) -> Result<Answer, Error> {
+        let answer = self.submit_asking(request, event)?;
+        match answer.await {
+            Ok(Answer::Failed(error)) => Err(error),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(Error::Stopped),
+        }
+    }
+
+    fn submit_asking(
+        &self,
+        request: RequestId,
+        event: Event,
+    ) -> Result<oneshot::Receiver<Answer>, Error> {
+        let answer = self.waiters.wait(request);
+        if self.ending.reason().is_some() {
+            // Looked at after the waiter is known: whoever ends the member answers it, or this.
+            self.waiters.answer(request, Answer::Failed(Error::Stopped));
+            return Err(Error::Stopped);
+        }
+        self.submit(event);
+        Ok(answer)
+    }
+
+    /// Tell the cluster that this member's disk is full, if nobody is telling it already.
+    pub(super) fn raise_no_space(&self) {
+        if self.raising_no_space.swap(true, SeqCst) {
+            return;
+        }
+        let request = self.waiters.next_id();
+        let alarm = pb::AlarmRequest {
+            action: pb::alarm_request::AlarmAction::Activate.into(),
+            member_id: self.ids.member,
+            alarm: pb::AlarmType::Nospace.into(),
+        };
+        if let Ok(Route::Propose(proposal)) =
+            route::route(&Request::Alarm(alarm), request, &self.limits)
+        {
+            self.submit(Event::Propose(proposal));
+        }
+        // Told again after a while, if it still is: it may have been lost, or disarmed.
+        self.raising_no_space.store(false, SeqCst);
+    }
+}

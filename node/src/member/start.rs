@@ -1,0 +1,372 @@
+//! How a member starts: from its directory to its threads.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Mutex, RwLock};
+use quorate_api::identity::{cluster_id, format_id, member_id};
+use quorate_api::member_json;
+use quorate_disk::{Completion, DirectoryLock, Disk as _, LockError, Measured, RealDisk, Timing};
+use quorate_member::open::{self, Finding, Fresh, OpenError, Opened, Settings};
+use quorate_member::route::RequestLimits;
+use quorate_raft::NodeId;
+use quorate_replica::{BootError, Replica};
+use quorate_store::jobs::JobOptions;
+use quorate_store::log::LogOptions;
+use quorate_store::store::StoreOptions;
+use quorate_store::watch::WatchOptions;
+use tokio::sync::watch;
+
+use super::applier::Applier;
+use super::background::Background;
+use super::clock::Clock;
+use super::core::Core;
+use super::peers::Peers;
+use super::snapshots::Snapshots;
+use super::stop::Ending;
+use super::waiters::Waiters;
+use super::watches::Watches;
+use super::{Ids, KnownMembers, Leadership, Member, Shared};
+use crate::config::{Config, ConfigError};
+use crate::metrics;
+
+/// Bytes of entries in memory above which Raft's log is cut early.
+const LOG_BYTES_MAX: u64 = 256 << 20;
+
+/// Why a member does not start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error("cannot use the folder {}: {source}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the write-ahead log cannot be written")]
+    Log(#[from] quorate_wal::Failure),
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// A member's directory, opened and held.
+pub struct Directory {
+    locks: Vec<DirectoryLock>,
+    opened: Opened,
+    /// What the log's disk has done and the log has not heard.
+    leftovers: Vec<Completion>,
+    boot: u64,
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Directory").field("ids", &self.ids()).finish_non_exhaustive()
+    }
+}
+
+/// What an empty directory becomes as one of the first members of a new cluster.
+#[must_use]
+pub fn bootstrap(config: &Config) -> Fresh {
+    let token = &config.initial_cluster_token;
+    let members: Vec<member_json::Member> = config
+        .initial_cluster
+        .members()
+        .iter()
+        .map(|(name, urls)| {
+            let urls = urls.to_strings();
+            member_json::Member {
+                id: member_id(&urls, token, None),
+                peer_urls: Some(urls),
+                name: name.clone(),
+                ..member_json::Member::default()
+            }
+        })
+        .collect();
+    let ids: Vec<u64> = members.iter().map(|member| member.id).collect();
+    let own = members.iter().find(|member| member.name == config.name).map_or(0, |own| own.id);
+    Fresh::Bootstrap { cluster: cluster_id(&ids), member: own, members }
+}
+
+/// Whether the directory holds no member yet.
+#[must_use]
+pub fn is_empty(config: &Config) -> bool {
+    match std::fs::read_dir(config.log_folder()) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => true,
+    }
+}
+
+impl Directory {
+    /// Lock and open the directory, or make it. Blocks.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong with which file, and what to do.
+    pub fn open(config: &Config, fresh: Fresh) -> Result<Self, StartError> {
+        let mut locks = Vec::new();
+        for folder in config.locked_folders() {
+            make_folder(&folder)?;
+            locks.push(DirectoryLock::acquire(&folder)?);
+        }
+        let boot = now_ms();
+        let settings = settings(config, fresh, boot);
+        let folder = |path: PathBuf| {
+            let failed = path.clone();
+            let disk = RealDisk::inline(path, Arc::new(|_| {}));
+            disk.map_err(|source| StartError::Folder { path: failed, source })
+        };
+        let mut log_disk = folder(config.log_folder())?;
+        let store_disk = folder(config.store_folder())?;
+        let mut opening = open::open(&settings, &mut log_disk, store_disk.files())?;
+        for finding in opening.findings() {
+            say(finding);
+        }
+        let mut completions = Vec::new();
+        let opened = loop {
+            // Once a turn: each completion may lead to the next piece of a new segment.
+            log_disk.poll(&mut completions);
+            for completion in completions.drain(..) {
+                opening.on_completion(&mut log_disk, completion)?;
+            }
+            match opening.try_finish() {
+                Ok(opened) => break opened,
+                Err(unfinished) => opening = unfinished,
+            }
+        };
+        let mut leftovers = Vec::new();
+        log_disk.poll(&mut leftovers);
+        Ok(Self { locks, opened, leftovers, boot })
+    }
+
+    /// Who the directory is of.
+    #[must_use]
+    pub fn ids(&self) -> Ids {
+        Ids { cluster: self.opened.cluster, member: self.opened.member }
+    }
+
+    /// Run the member. Peers are not called before this returns.
+    ///
+    /// # Errors
+    /// Log and store do not fit together, or there is no thread to have.
+    pub fn run(self, config: Config, peers: Arc<dyn Peers>) -> Result<Running, StartError> {
+        let ids = self.ids();
+        let Self { locks, opened, leftovers, boot } = self;
+        let Opened { mut writer, store, jobs, boot: replica_boot, .. } = opened;
+        metrics::identity(ids.member, config.quota_bytes);
+        let handle: Arc<OnceLock<Weak<Shared>>> = Arc::new(OnceLock::new());
+        let mut log_disk = threaded(&config.log_folder(), "log", &handle, Shared::on_disk)?;
+        let store_disk = threaded(&config.store_folder(), "store", &handle, |shared| {
+            shared.background.wake();
+        })?;
+        for completion in leftovers {
+            writer.on_completion(
+                &mut log_disk,
+                completion,
+                &mut quorate_member::Freed::default(),
+            )?;
+        }
+        let clock = Clock::start();
+        let settings = replica_config(&config, ids, boot);
+        let limits = RequestLimits {
+            txn_ops_max: config.txn_ops_max,
+            request_bytes_max: usize::try_from(config.request_bytes_max).unwrap_or(usize::MAX),
+            lease_ttl_seconds_min: settings.lease_ttl_min_seconds(),
+        };
+        let term = replica_boot.hard_state.term.0;
+        let replica = Replica::new(settings, replica_boot, clock.now())?;
+        let options = WatchOptions {
+            fragment_bytes: limits.request_bytes_max + (512 << 10),
+            ..WatchOptions::default()
+        };
+        let compacted = store.mvcc().compaction().finished();
+        let shared = Arc::new(Shared {
+            ids,
+            config,
+            limits,
+            clock,
+            core: Core::new(replica, writer, log_disk),
+            applier: Applier::default(),
+            watches: Watches::new(store.revision(), options),
+            store: RwLock::new(store),
+            filling: watch::Sender::new(false),
+            waiters: Waiters::new(ids.member, boot),
+            background: Background::new(jobs, store_disk),
+            snapshots: Snapshots::default(),
+            peers,
+            members: Mutex::new(Arc::new(KnownMembers::default())),
+            leadership: watch::Sender::new(Leadership { leader: None, term }),
+            compacted: watch::Sender::new(compacted),
+            term: AtomicU64::new(term),
+            raising_no_space: AtomicBool::new(false),
+            is_published: watch::Sender::new(false),
+            ending: Ending::new(),
+        });
+        shared.note_members(&shared.store.read());
+        let _ = handle.set(Arc::downgrade(&shared));
+        // What the disks did before they could say so.
+        shared.on_disk();
+        let threads = vec![
+            thread(&shared, "applier", Shared::run_applier)?,
+            thread(&shared, "background", Shared::run_background)?,
+            thread(&shared, "ticker", run_ticker)?,
+        ];
+        Ok(Running { member: Member(shared), threads, _locks: locks })
+    }
+}
+
+/// A running member with its threads. Ends with [`Running::end`].
+pub struct Running {
+    pub(super) member: Member,
+    pub(super) threads: Vec<JoinHandle<()>>,
+    /// Held until the end.
+    _locks: Vec<DirectoryLock>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Running").field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// The member.
+    #[must_use]
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StartError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartError::Folder { path: path.to_owned(), source })
+}
+
+/// Milliseconds since the Unix epoch: another number at every start.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn settings(config: &Config, fresh: Fresh, boot: u64) -> Settings {
+    let lease_ttl_seconds_min =
+        replica_config(config, Ids { cluster: 0, member: 0 }, boot).lease_ttl_min_seconds();
+    Settings {
+        fresh,
+        boot,
+        log: quorate_wal::Options::default(),
+        store: StoreOptions {
+            lease_ttl_seconds_min,
+            learners_max: config.learners_max,
+            log: LogOptions::default(),
+        },
+        jobs: JobOptions::default(),
+    }
+}
+
+fn replica_config(config: &Config, ids: Ids, boot: u64) -> quorate_replica::Config {
+    quorate_replica::Config {
+        member: NodeId(ids.member),
+        boot,
+        seed: boot ^ ids.member,
+        tick_ms: config.heartbeat_ms,
+        election_ticks: config.election_ticks(),
+        pre_vote: config.pre_vote,
+        snapshot_entries: config.snapshot_entries,
+        catch_up_entries: config.catch_up_entries,
+        log_bytes_max: LOG_BYTES_MAX,
+        quota_bytes: config.quota_bytes,
+        strict_reconfiguration: config.strict_reconfiguration,
+        learners_max: config.learners_max,
+    }
+}
+
+fn threaded(
+    folder: &Path,
+    name: &str,
+    handle: &Arc<OnceLock<Weak<Shared>>>,
+    wake: fn(&Shared),
+) -> Result<RealDisk, StartError> {
+    let handle = handle.clone();
+    let is_log = name == "log";
+    let observer = Arc::new(move |measured: Measured| {
+        if is_log {
+            match measured.timing {
+                Timing::Write => metrics::wal_write(measured.duration),
+                Timing::Sync => metrics::wal_fsync(measured.duration),
+                Timing::Create => {}
+            }
+        }
+    });
+    let waker = Box::new(move || {
+        if let Some(shared) = handle.get().and_then(Weak::upgrade) {
+            wake(&shared);
+        }
+    });
+    let disk = RealDisk::threaded(folder, name, observer, waker);
+    disk.map_err(|source| StartError::Folder { path: folder.to_owned(), source })
+}
+
+fn thread(
+    shared: &Arc<Shared>,
+    name: &str,
+    run: fn(&Shared),
+) -> Result<JoinHandle<()>, StartError> {
+    let shared = shared.clone();
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || run(&shared)).map_err(StartError::Thread)
+}
+
+/// One tick a heartbeat interval; those that were slept through are left out.
+fn run_ticker(shared: &Shared) {
+    let interval = Duration::from_millis(shared.config.heartbeat_ms.max(1));
+    let mut next = Instant::now() + interval;
+    while !shared.ticker_ended() {
+        let now = Instant::now();
+        if now < next {
+            std::thread::sleep(next - now);
+            continue;
+        }
+        shared.tick();
+        next = (next + interval).max(now);
+    }
+}
+
+fn say(finding: &Finding) {
+    match finding {
+        Finding::Fresh => tracing::info!("the data directory is empty: a new member"),
+        Finding::TornTail { file, offset } => {
+            tracing::info!(file, offset, "the log's last write did not end; it is cut");
+        }
+        Finding::DamagedLog { file, offset, from, to } => {
+            tracing::error!(
+                file,
+                offset,
+                from,
+                to,
+                "the log is damaged; its entries are taken from peers, and nothing is answered \
+                 for until they are there"
+            );
+        }
+        Finding::DamagedStore(what) => {
+            tracing::error!(what, "the store is damaged; everything is taken from peers");
+        }
+        Finding::OlderCheckpoint(what) => {
+            tracing::warn!(what, "the newest checkpoint is damaged; the one before it is used");
+        }
+        Finding::Repairing { to } => tracing::warn!(to, "the log's repair goes on"),
+    }
+}
+
+/// A member's id as people see it.
+#[must_use]
+pub fn named(id: u64) -> String {
+    format_id(id)
+}

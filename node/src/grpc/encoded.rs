@@ -30,7 +30,7 @@ fn delimited_length(length: usize) -> usize {
 
 /// `etcdserverpb.RangeResponse` around stored bytes.
 #[derive(Clone, Debug, Default)]
-pub struct RangeResponse {
+pub(crate) struct RangeResponse {
     header: Option<pb::ResponseHeader>,
     kvs: Vec<Bytes>,
     more: bool,
@@ -40,7 +40,7 @@ pub struct RangeResponse {
 impl RangeResponse {
     /// The answer of the member that `header` names; its revision is the outcome's.
     #[must_use]
-    pub fn new(header: pb::ResponseHeader, outcome: RangeOutcome) -> Self {
+    pub(super) fn new(header: pb::ResponseHeader, outcome: RangeOutcome) -> Self {
         let RangeOutcome { revision, kvs, more, count } = outcome;
         Self { header: Some(pb::ResponseHeader { revision, ..header }), kvs, more, count }
     }
@@ -90,14 +90,14 @@ impl Message for RangeResponse {
 
 /// `etcdserverpb.RangeStreamResponse` around stored bytes.
 #[derive(Clone, Debug, Default)]
-pub struct RangeStreamResponse {
+pub(crate) struct RangeStreamResponse {
     range: RangeResponse,
 }
 
 impl RangeStreamResponse {
     /// One message of a stream; only the last has header, `more` and `count`.
     #[must_use]
-    pub fn new(header: pb::ResponseHeader, chunk: RangeChunk) -> Self {
+    pub(super) fn new(header: pb::ResponseHeader, chunk: RangeChunk) -> Self {
         let RangeChunk { kvs, last } = chunk;
         let mut range = RangeResponse { kvs, ..RangeResponse::default() };
         if let Some(end) = last {
@@ -138,7 +138,7 @@ impl Message for RangeStreamResponse {
 
 /// `etcdserverpb.WatchResponse`, encoded by the hub.
 #[derive(Clone, Debug, Default)]
-pub struct WatchResponse(pub Bytes);
+pub(crate) struct WatchResponse(pub(super) Bytes);
 
 impl Message for WatchResponse {
     fn encode_raw(&self, out: &mut impl BufMut) {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::status;
 use super::streams::{Answers, driven, send};
 use crate::member::Member;
 
@@ -36,7 +37,7 @@ pub(super) async fn send_snapshot(
     member: &Member,
 ) -> Result<Answers<pb::SnapshotResponse>, Status> {
     let version = storage_version(&*member.readable_store().await);
-    let stream = member.take_snapshot(Trailer::None).await;
+    let stream = member.capture_snapshot(Trailer::None).await.map_err(status::of)?;
     Ok(driven(1, move |answers| async move {
         let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
         let reader = tokio::task::spawn_blocking(move || read(stream, version, &sender));

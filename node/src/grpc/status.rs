@@ -6,14 +6,14 @@ use tonic::Status;
 
 /// The status of an error.
 #[must_use]
-pub fn of(error: Error) -> Status {
+pub(super) fn of(error: Error) -> Status {
     Status::new(tonic_code(error.code()), error.message())
 }
 
 /// The status of a read that failed. Damage of the disk is not etcd's to name: its text says what
 /// is damaged.
 #[must_use]
-pub fn of_read(error: ReadError) -> Status {
+pub(super) fn of_read(error: ReadError) -> Status {
     match error {
         ReadError::Refused(error) => of(error),
         ReadError::Damage(damage) => Status::new(tonic::Code::DataLoss, damage.to_string()),
@@ -45,7 +45,7 @@ fn tonic_code(code: Code) -> tonic::Code {
 /// What etcd's server answers to a message above its limit, from what tonic says of it, if `text`
 /// says this.
 #[must_use]
-pub fn too_large(text: &str) -> Option<String> {
+pub(super) fn too_large(text: &str) -> Option<String> {
     let rest = text.strip_prefix("Error, decoded message length too large: found ")?;
     let (found, rest) = rest.split_once(" bytes, the limit is: ")?;
     let limit = rest.strip_suffix(" bytes")?;

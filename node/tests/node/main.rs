@@ -1,3 +1,5 @@
 //! The program as people and other programs meet it.
 
+mod clients;
 mod commands;
+mod generated;

@@ -1,0 +1,223 @@
+//! One member, as its clients meet it: plain HTTP, many watches at once, and etcdctl.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use quorate_api::etcdserverpb::{PutRequest, WatchCreateRequest};
+use quorate_client::{Client, Options};
+
+/// A running member with a directory of its own, which ends with the test.
+struct Member {
+    process: Child,
+    client_port: u16,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+impl Member {
+    fn start(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("clients-{name}"));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let log = std::fs::File::create(folder.join("log.txt")).expect("a file");
+        let (client_port, peer_port) = (free_port(), free_port());
+        let (client, peer) =
+            (format!("http://127.0.0.1:{client_port}"), format!("http://127.0.0.1:{peer_port}"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("ETCD_") {
+                command.env_remove(variable);
+            }
+        }
+        let process = command
+            .args(["--name", "one", "--data-dir"])
+            .arg(folder.join("data"))
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &format!("one={peer}")])
+            .stderr(Stdio::from(log))
+            .spawn()
+            .expect("the program is there");
+        let member = Self { process, client_port };
+        let began = Instant::now();
+        while !TcpStream::connect(("127.0.0.1", client_port)).is_ok()
+            || !member.get("GET", "/readyz").starts_with("HTTP/1.1 200")
+        {
+            assert!(began.elapsed() < Duration::from_secs(20), "not ready: see {folder:?}/log.txt");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        member
+    }
+
+    /// The answer to a plain request, headers and all.
+    fn get(&self, method: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.client_port)).expect("connects");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client_port)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").expect("headers and a body").1
+}
+
+#[test]
+fn plain_requests_are_answered_as_etcd_does() {
+    let member = Member::start("http");
+    for (method, path, status, expected) in [
+        ("GET", "/health", "200 OK", "{\"health\":\"true\",\"reason\":\"\"}"),
+        ("GET", "/health?serializable=true", "200 OK", "{\"health\":\"true\",\"reason\":\"\"}"),
+        ("POST", "/health", "405 Method Not Allowed", "Method Not Allowed\n"),
+        ("GET", "/livez", "200 OK", "ok\n"),
+        ("GET", "/livez?verbose", "200 OK", "[+]serializable_read ok\nok\n"),
+        ("GET", "/readyz/non_learner?verbose", "200 OK", "[+]non_learner ok\nok\n"),
+        (
+            "GET",
+            "/readyz?verbose&exclude=linearizable_read",
+            "200 OK",
+            "[+]data_corruption ok\n[+]serializable_read ok\n[+]non_learner ok\nok\n",
+        ),
+        ("PUT", "/readyz", "405 Method Not Allowed", "Method Not Allowed\n"),
+        ("GET", "/readyz/unknown", "404 Not Found", "404 page not found\n"),
+        ("GET", "/", "404 Not Found", "404 page not found\n"),
+    ] {
+        let answer = member.get(method, path);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{path}: {answer}");
+        assert_eq!(body(&answer), expected, "{path}");
+    }
+    let began = Instant::now();
+    let decided = "{\"etcdserver\":\"3.7.1\",\"etcdcluster\":\"3.7.0\",\"storage\":\"3.7.0\"}";
+    while body(&member.get("GET", "/version")) != decided {
+        assert!(began.elapsed() < Duration::from_secs(10), "{}", member.get("GET", "/version"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let metrics = member.get("GET", "/metrics");
+    for line in ["etcd_server_has_leader 1", "etcd_server_is_leader 1", "etcd_server_id{"] {
+        assert!(body(&metrics).lines().any(|found| found.starts_with(line)), "{line}: {metrics}");
+    }
+}
+
+/// Watches that a client creates in one burst, without reading an answer before the last.
+const BURST: usize = 5000;
+
+#[test]
+fn thousands_of_watches_are_created_in_one_burst_on_one_stream() {
+    let member = Member::start("burst");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let client = Client::connect(&[member.endpoint()], Options::default()).expect("an address");
+        let create = |number: usize| WatchCreateRequest {
+            key: format!("key/{number}").into_bytes().into(),
+            ..WatchCreateRequest::default()
+        };
+        let mut watch = client.watch(create(0)).await.expect("a stream");
+        for number in 1..BURST {
+            watch.create(create(number)).await.expect("taken");
+        }
+        for number in 0..BURST {
+            let answer = watch.next().await.expect("an answer");
+            assert!(answer.created && !answer.canceled, "{answer:?}");
+            assert_eq!(answer.watch_id, number as i64);
+        }
+        let put = PutRequest {
+            key: format!("key/{}", BURST - 1).into_bytes().into(),
+            value: "value".into(),
+            ..PutRequest::default()
+        };
+        let revision = client.put(put).await.expect("written").header.expect("a header").revision;
+        let answer = watch.next().await.expect("an event");
+        assert_eq!(answer.watch_id, BURST as i64 - 1);
+        assert_eq!(answer.events.len(), 1);
+        watch.request_progress().await.expect("asked");
+        let answer = watch.next().await.expect("progress");
+        assert_eq!((answer.watch_id, answer.events.len()), (-1, 0));
+        assert_eq!(answer.header.expect("a header").revision, revision);
+    });
+}
+
+/// Where the genuine programs are, if they were built.
+fn genuine() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let folder = cache.join("quorate/bin");
+    folder.join("etcdctl").exists().then_some(folder)
+}
+
+#[test]
+fn etcdctl_finds_its_member() {
+    let Some(folder) = genuine() else {
+        eprintln!("SKIPPED: e2e/genuine-etcd has not built etcdctl");
+        return;
+    };
+    let member = Member::start("etcdctl");
+    let backup = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-backup.db");
+    let _ = std::fs::remove_file(&backup);
+    let ctl = |words: &[&str]| {
+        let output = Command::new(folder.join("etcdctl"))
+            .args(["--endpoints", &member.endpoint()])
+            .args(words)
+            .output()
+            .expect("etcdctl runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    for (words, expected) in [
+        (&["put", "a", "1"][..], "OK\n"),
+        (&["put", "b", "2"], "OK\n"),
+        (&["get", "a"], "a\n1\n"),
+        (&["get", "", "--prefix", "--keys-only"], "a\n\nb\n\n"),
+        (&["get", "a", "--consistency=s", "--print-value-only"], "1\n"),
+        (&["put", "a", "3", "--prev-kv"], "OK\na\n1\n"),
+        (&["get", "a", "--rev=2"], "a\n1\n"),
+        (&["del", "b", "--prev-kv"], "1\nb\n2\n"),
+        (&["compact", "4", "--physical"], "compacted revision 4\n"),
+        (&["lease", "grant", "100"], "lease "),
+        (&["lease", "list"], "found 1 leases\n"),
+        (&["lease", "revoke", "1"], "requested lease not found"),
+        (&["lease", "timetolive", "1"], "lease 0000000000000001 already expired\n"),
+        (&["member", "list"], ", started, one, "),
+        (&["member", "remove", "1"], "member not found"),
+        (&["member", "promote", "1"], "member not found"),
+        (&["member", "add", "two", "--peer-urls=nonsense"], "given member URLs are invalid"),
+        (&["endpoint", "health"], "is healthy"),
+        (&["endpoint", "status"], ", 3.7.1, 3.7.0, "),
+        (&["endpoint", "hashkv"], ", "),
+        (&["alarm", "list"], ""),
+        (&["defrag"], "Finished defragmenting etcd member["),
+        (&["get", "a", "--rev=2"], "mvcc: required revision has been compacted"),
+        (&["user", "list"], "unknown service etcdserverpb.Auth"),
+    ] {
+        let (_, text) = ctl(words);
+        assert!(text.contains(expected), "etcdctl {words:?}: {text}");
+    }
+    let path = backup.to_str().expect("text");
+    let (success, text) = ctl(&["snapshot", "save", path]);
+    assert!(success, "{text}");
+    let status = Command::new(folder.join("etcdutl"))
+        .args(["snapshot", "status", path])
+        .output()
+        .expect("etcdutl runs");
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+}

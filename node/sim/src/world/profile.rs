@@ -58,8 +58,6 @@ pub(crate) struct Profile {
     pub(crate) store_segment_bytes: u64,
     pub(crate) checkpoint_entries: u64,
     pub(crate) quota_bytes: Option<u64>,
-    /// Milliseconds between a client's requests, at most.
-    pub(crate) think_ms_max: u64,
 }
 
 impl Profile {
@@ -106,7 +104,6 @@ impl Profile {
             store_segment_bytes: 4_096 << random.below(5),
             checkpoint_entries: 20 + random.below(300),
             quota_bytes: random.chance(1, 6).then(|| 300 + random.below(2_500)),
-            think_ms_max: 20 + random.below(400),
         }
     }
 }

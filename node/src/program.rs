@@ -8,7 +8,7 @@ use quorate_api::version::ETCD_VERSION;
 use crate::args::environment::{self, Notice};
 use crate::args::{self, Words, help, table};
 use crate::config::{Config, ConfigError};
-use crate::{dev, inspect, logging};
+use crate::{dev, inspect, logging, server};
 
 /// What there is besides starting a member.
 const COMMANDS: [&str; 3] = ["dev", "log", "help"];
@@ -89,8 +89,10 @@ pub(crate) fn configure(
 
 /// Run the member until it is told to stop.
 fn serve(config: Config) -> ExitCode {
-    tracing::error!(name = config.name, "this build has no server");
-    ExitCode::FAILURE
+    match server::run(config) {
+        Ok(code) => code,
+        Err(error) => args::failure(&error),
+    }
 }
 
 /// Ours first, then etcd's four lines, which programs look for.

@@ -46,7 +46,7 @@ use tokio::sync::watch;
 pub use membership::Change;
 pub use requests::Here;
 pub use snapshots::PinnedSnapshot;
-pub use start::{Directory, Running, StartError};
+pub use start::{Directory, Running, StartError, bootstrap, is_empty, named};
 pub use stop::Stop;
 pub use watches::WatchStream;
 

@@ -1,0 +1,203 @@
+//! A member as a process: its directory, its ports, its end.
+//!
+//! ```text
+//!   config ─► directory: locked, opened ─► peers ─► member ─► client port ─► published: ready
+//!   signal, removal, damage, failure ─► hand over ─► ports closed ─► log closed ─► exit code
+//! ```
+//!
+//! It decides nothing; it puts the parts together and takes them apart.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_api::urls::Urls;
+use quorate_member::open::Fresh;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::client_port::{self, ClientPort};
+use crate::config::{ClusterState, Config, ConfigError};
+use crate::member::{Directory, Member, Running, StartError, Stop, bootstrap, is_empty, named};
+use crate::peer::{self, Transport, client};
+
+/// Where snapshots of peers arrive, in the data directory.
+const SNAPSHOT_FOLDER: &str = "snapshots";
+
+/// The wait for a peer that tells a new member who the members are.
+const PEER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A removed member stays this long, so that its peers hear its last messages.
+const REMOVED_WAIT: Duration = Duration::from_secs(1);
+
+/// Why a member does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Its configuration or directory does not allow it.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The port for clients cannot be opened.
+    #[error(transparent)]
+    ClientPort(#[from] client_port::Error),
+    /// The port for peers cannot be opened.
+    #[error(transparent)]
+    Peers(#[from] peer::StartError),
+    /// The operating system refuses something.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+    /// A member that joins finds nobody who knows it.
+    #[error(
+        "cannot join the cluster: {0}; add this member first (etcdctl member add), and name the \
+         others in --initial-cluster"
+    )]
+    Join(String),
+}
+
+/// Run the member until it ends.
+///
+/// # Errors
+/// Why it does not start.
+pub fn run(config: Config) -> Result<ExitCode, ServerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let directory = {
+        let fresh = runtime.block_on(fresh(&config))?;
+        Directory::open(&config, fresh)?
+    };
+    let ids = directory.ids();
+    tracing::info!(
+        name = config.name,
+        member = named(ids.member),
+        cluster = named(ids.cluster),
+        "the member starts"
+    );
+    // Both ports are open before anything runs: an address in use ends the start.
+    let client_port = ClientPort::open(&config)?;
+    let folder = config.data_dir.join(SNAPSHOT_FOLDER);
+    std::fs::create_dir_all(&folder)?;
+    let transport = Arc::new(Transport::bind(peer::Settings::of_member(&config, ids, folder))?);
+    let running = directory.run(config, transport.clone())?;
+    let member = running.member().clone();
+    transport.start(Arc::new(member.clone()))?;
+    let serving = client_port.serve(&member)?;
+    let stop = runtime.block_on(async {
+        let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok::<Stop, std::io::Error>(attend(&member, signals).await)
+    })?;
+    // Whoever is impatient ends the process at once.
+    runtime.spawn(async {
+        let _ = either().await;
+        std::process::exit(1);
+    });
+    let end = std::thread::spawn(move || end(serving, running));
+    runtime.block_on(async {
+        while !end.is_finished() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    Ok(exit_code(&stop))
+}
+
+/// What the member does by itself while it runs; why it ends.
+async fn attend(member: &Member, (mut terminate, mut interrupt): (Signal, Signal)) -> Stop {
+    let work = async {
+        tokio::join!(
+            async {
+                member.publish().await;
+                if member.is_published() {
+                    tracing::info!("ready to serve client requests");
+                }
+            },
+            member.keep_cluster_version(),
+            member.compact_automatically(),
+        )
+    };
+    tokio::select! {
+        _ = work => Stop::Asked,
+        stop = member.ended() => {
+            if stop == Stop::Removed {
+                tokio::time::sleep(REMOVED_WAIT).await;
+            }
+            stop
+        }
+        _ = terminate.recv() => leave(member, "SIGTERM").await,
+        _ = interrupt.recv() => leave(member, "SIGINT").await,
+    }
+}
+
+async fn leave(member: &Member, signal: &str) -> Stop {
+    tracing::info!(signal, "told to stop");
+    tokio::select! {
+        () = member.hand_over() => {}
+        () = either() => std::process::exit(1),
+    }
+    Stop::Asked
+}
+
+/// Another signal to end.
+async fn either() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn end(serving: client_port::Serving, running: Running) {
+    // Calls that wait end with the member, so that the port need not wait for them.
+    serving.stop();
+    running.end();
+}
+
+fn exit_code(stop: &Stop) -> ExitCode {
+    match stop {
+        Stop::Asked | Stop::Removed => ExitCode::SUCCESS,
+        Stop::LogFailed(_) | Stop::StoreFailed(_) | Stop::Damaged(_) | Stop::Broken(_) => {
+            eprintln!("quorate: {stop}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What an empty directory becomes. A directory that is somebody's already says so itself.
+async fn fresh(config: &Config) -> Result<Fresh, ServerError> {
+    if !is_empty(config) {
+        return Ok(match config.initial_cluster_state {
+            ClusterState::New => bootstrap(config),
+            ClusterState::Existing => Fresh::Join { cluster: 0, member: 0 },
+        });
+    }
+    config.check_initial_cluster().map_err(StartError::Config)?;
+    match config.initial_cluster_state {
+        ClusterState::New => Ok(bootstrap(config)),
+        ClusterState::Existing => join(config).await,
+    }
+}
+
+/// Ask the others who this member is: they have added it.
+async fn join(config: &Config) -> Result<Fresh, ServerError> {
+    let members = config.initial_cluster.members();
+    let own = members
+        .get(&config.name)
+        .map(Urls::to_strings)
+        .ok_or_else(|| StartError::Config(ConfigError::NotInCluster(config.name.clone())))?;
+    let others: Vec<String> = members
+        .iter()
+        .filter(|(name, _)| **name != config.name)
+        .flat_map(|(_, urls)| urls.to_strings())
+        .collect();
+    let (cluster, known) = client::fetch_members(&others, PEER_PATIENCE)
+        .await
+        .map_err(|error| ServerError::Join(error.to_string()))?;
+    let is_own = |urls: &Option<Vec<String>>| {
+        let mut urls = urls.clone().unwrap_or_default();
+        urls.sort();
+        urls == own
+    };
+    let member = known.iter().find(|member| is_own(&member.peer_urls)).ok_or_else(|| {
+        ServerError::Join(format!("no member there has the peer URLs {}", own.join(",")))
+    })?;
+    Ok(Fresh::Join { cluster, member: member.id })
+}

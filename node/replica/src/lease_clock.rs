@@ -210,6 +210,14 @@ impl LeaseClock {
         self.leases.get(&id).is_some_and(|lease| lease.revoking.is_some())
     }
 
+    /// For how many milliseconds the lease has ended that waits longest for its revoke.
+    pub(crate) fn longest_ended_ms(&self, now: Time) -> u64 {
+        if !self.running {
+            return 0;
+        }
+        self.leases.values().map(|lease| now.since(lease.deadline)).max().unwrap_or(0)
+    }
+
     /// Leases whose remaining seconds are to be written to the log now.
     pub(crate) fn take_checkpoints(&mut self, now: Time) -> Vec<(i64, i64)> {
         let mut due = Vec::new();

@@ -233,6 +233,13 @@ impl Replica {
         self.proposals.len() + self.reads.len() + self.ended_renewals.len()
     }
 
+    /// For how many milliseconds the lease has ended that waits longest for its revoke, on a
+    /// leader. To be asked for now and then: it looks at all leases.
+    #[must_use]
+    pub fn longest_ended_lease_ms(&self) -> u64 {
+        self.leases.longest_ended_ms(self.now)
+    }
+
     /// Send an answer of failure.
     pub(crate) fn fail(&mut self, request: RequestId, error: Error) {
         self.out.push(Effect::Fail { request, error });

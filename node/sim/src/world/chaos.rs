@@ -14,6 +14,8 @@ use crate::random::Random;
 
 /// Milliseconds between two throws of the dice.
 const WEATHER_MS: u64 = 100;
+/// Milliseconds before the end of misfortune at which leadership may be offered to nobody.
+const LAST_MS: u64 = 1_500;
 
 /// A leader that is about to sleep through the election of the next one.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct Chaos {
     leader: Option<(u64, u64)>,
     joins_at: Option<Time>,
     overtaken: Option<Overtaken>,
+    /// The last misfortune was decided on.
+    is_last: bool,
     space_at: Option<Time>,
 }
 
@@ -42,6 +46,7 @@ impl Chaos {
             leader: None,
             joins_at: None,
             overtaken: None,
+            is_last: false,
             space_at: None,
         }
     }
@@ -133,7 +138,11 @@ impl World {
             self.fill_disk(id);
         }
         if self.chaos.strikes(faults.transfer_ms) {
-            return self.transfer();
+            self.transfer()?;
+        }
+        let last = Time(self.profile.unsafe_ms.saturating_sub(LAST_MS) * MILLIS);
+        if self.now >= last && !std::mem::replace(&mut self.chaos.is_last, true) {
+            return self.transfer_in_vain();
         }
         Ok(())
     }
@@ -364,6 +373,25 @@ impl World {
         let Some(leader) = self.chaos.leader() else { return Ok(()) };
         let ids: Vec<u64> = self.admin.members().filter(|id| *id != leader).collect();
         let Some(&to) = self.chaos.random.pick(&ids) else { return Ok(()) };
+        self.transfer_to(leader, to)
+    }
+
+    /// Offer leadership to a member that goes down: until the leader gives the transfer up it takes
+    /// no requests, its own neither, and then it leads on.
+    fn transfer_in_vain(&mut self) -> Result<(), Violation> {
+        let Some(leader) = self.chaos.leader() else { return Ok(()) };
+        let ids: Vec<u64> = self.admin.members().filter(|id| *id != leader).collect();
+        if ids.len() < 2 || self.chaos.random.chance(1, 2) {
+            return Ok(());
+        }
+        let Some(&to) = self.chaos.random.pick(&ids) else { return Ok(()) };
+        self.chaos.count("transfer in vain");
+        self.crash(to, CrashPolicy::KeepAll);
+        self.after(LAST_MS * MILLIS, Happening::Start { machine: to });
+        self.transfer_to(leader, to)
+    }
+
+    fn transfer_to(&mut self, leader: u64, to: u64) -> Result<(), Violation> {
         let now = self.local(leader);
         self.marks.reach(Mark::Transferred);
         if let Some(process) = self.machines.get_mut(&leader).and_then(Machine::process) {

@@ -291,6 +291,8 @@ impl World {
                 || process.replica.load() > 0
                 || process.is_installing()
                 || process.has_unread()
+                // What has ended is revoked before the run is over.
+                || process.replica.longest_ended_lease_ms() > 0
             {
                 return false;
             }

@@ -42,6 +42,9 @@ use crate::history::{
 
 /// Responses that a stream is given at a time: a slow client gets few.
 const POLL: PollLimits = PollLimits { bytes: 16 << 10, responses: 4 };
+/// Milliseconds after which a leader that is awake has revoked what has ended: longer than a full
+/// disk may keep it from that.
+const REVOKE_MS_MAX: u64 = 15_000;
 /// What a new leader adds to leases: an election timeout, in seconds.
 const LEASE_GRACE_SECONDS: i64 = (ELECTION_TICKS as u64 * TICK_MS).div_ceil(1_000) as i64;
 
@@ -165,6 +168,9 @@ pub(crate) struct Process {
     /// Changes that this member applied, by revision, since the world last looked.
     pub(crate) applied_records: Vec<(i64, Vec<HistoryEvent>)>,
     applier_awake: bool,
+    /// When it last heard its clock, and since when without a gap.
+    ticked: Time,
+    awake_since: Time,
     effects: Vec<Effect>,
     /// For each lease the term under which it was granted, or a later one.
     granted: BTreeMap<i64, u64>,
@@ -242,6 +248,8 @@ impl Process {
             outputs: Vec::new(),
             applied_records: Vec::new(),
             applier_awake: false,
+            ticked: now,
+            awake_since: now,
             effects: Vec::new(),
             granted,
             is_full,
@@ -269,8 +277,25 @@ impl Process {
         [self.log_disk.id(), self.store_disk.id()]
     }
 
+    /// A leader revokes what has ended, again if a revoke is lost. Time that it slept does not
+    /// count.
+    fn check_ended_leases(&mut self, now: Time) {
+        if now.since(self.ticked) > LEASE_GRACE_SECONDS.unsigned_abs() * 1_000 {
+            self.awake_since = now;
+        }
+        self.ticked = now;
+        let ended = self.replica.longest_ended_lease_ms();
+        if ended > REVOKE_MS_MAX && now.since(self.awake_since) > REVOKE_MS_MAX {
+            let text = format!("member {:x} leads; a lease ended {ended} ms ago", self.id);
+            self.outputs.push(Output::Unsound(Rule::LeaseLate, text));
+        }
+    }
+
     /// Hear an event, and carry out what follows at once.
     pub(crate) fn hear(&mut self, now: Time, event: Event) {
+        if matches!(event, Event::Tick) {
+            self.check_ended_leases(now);
+        }
         self.replica.on(now, event);
         self.carry_out(now);
     }

@@ -10,10 +10,18 @@
 //! Raft's.
 
 pub mod args;
+pub mod client_port;
 pub mod config;
 mod dev;
+mod grpc;
+mod http;
 mod inspect;
 pub mod logging;
+pub mod member;
+pub mod metrics;
+pub mod peer;
 mod program;
+pub mod server;
+mod stopping;
 
 pub use program::run;

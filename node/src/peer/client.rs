@@ -158,11 +158,7 @@ impl Question {
 ///
 /// # Errors
 /// [`Error::LeaseNotFound`] if there is none, or whatever kept the leader from answering.
-pub async fn renew_lease(
-    urls: &[String],
-    lease: i64,
-    patience: Duration,
-) -> Result<i64, AskError> {
+pub async fn renew_lease(urls: &[String], lease: i64, patience: Duration) -> Result<i64, AskError> {
     let body = LeaseKeepAliveRequest { id: lease }.encode_to_vec();
     let answer = ask_lease(LEASES_PATH, body, urls, patience).await?;
     let answer = LeaseKeepAliveResponse::decode(answer).map_err(|_| AskError::Malformed)?;

@@ -82,7 +82,7 @@ pub trait Inbox: Send + Sync {
     fn members(&self) -> Vec<Member>;
 
     /// The versions of this member.
-    fn versions(&self) -> Versions;
+    fn versions(&self) -> Answer<'_, Versions>;
 
     /// Let a learner vote, on behalf of the holder of this token.
     fn promote(&self, member: u64, token: Option<String>) -> Answer<'_, Vec<Member>>;

@@ -27,6 +27,7 @@ mod body;
 pub mod client;
 mod dial;
 mod inbox;
+mod of_member;
 mod outbox;
 mod pipeline;
 mod probe;
@@ -45,7 +46,6 @@ mod transport;
 mod tests;
 
 pub use inbox::{Answer, Inbox, Versions};
-pub use remote::PeerNumbers;
 pub use send_snapshot::{SnapshotSource, SourceError};
 pub use settings::{PeerInfo, Settings};
 pub use transport::{StartError, Transport};

@@ -61,8 +61,7 @@ impl Outbox {
         }
         let bytes = size(&message);
         let is_full = state.waiting.len() >= OUTBOX_MESSAGES_MAX
-            || (!state.waiting.is_empty()
-                && state.bytes.saturating_add(bytes) > OUTBOX_BYTES_MAX);
+            || (!state.waiting.is_empty() && state.bytes.saturating_add(bytes) > OUTBOX_BYTES_MAX);
         if is_full {
             return Pushed::Dropped;
         }
@@ -83,6 +82,11 @@ impl Outbox {
         let lost = state.detach();
         state.is_attached = true;
         (Ticket(state.streams), lost)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_attached(&self) -> bool {
+        self.state.lock().is_attached
     }
 
     /// A stream has ended; says whether anything was lost with it.

@@ -1,7 +1,6 @@
 //! Posting messages one by one, while a peer has no stream from us.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use http::{Request, StatusCode, header};
 use prost::Message as _;
@@ -80,7 +79,7 @@ async fn work(
         };
         match posted.await {
             Ok(open) => {
-                remote.traffic.sent_bytes.fetch_add(length, Relaxed);
+                remote.sent.inc_by(length);
                 connection = Some(open);
             }
             Err(error) => {

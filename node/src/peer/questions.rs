@@ -35,8 +35,7 @@ pub(super) const NOT_LEARNER: &str = "membership: can only promote a learner mem
 pub(super) const NOT_READY: &str =
     "etcdserver: can only promote a learner member which is in sync with leader";
 /// … and about revisions.
-pub(super) const COMPACTED: &str =
-    "mvcc: required revision has been compacted";
+pub(super) const COMPACTED: &str = "mvcc: required revision has been compacted";
 /// A revision that is not there yet.
 pub(super) const FUTURE_REVISION: &str = "mvcc: required revision is a future revision";
 
@@ -69,18 +68,18 @@ fn rfc3339(since: Duration) -> String {
 }
 
 /// Answers everything that is not under `/raft`.
-pub(super) async fn answer(
-    shared: &Arc<Shared>,
-    path: &str,
-    request: Request<Incoming>,
-) -> Reply {
+pub(super) async fn answer(shared: &Arc<Shared>, path: &str, request: Request<Incoming>) -> Reply {
     let method = match path {
         LEASES_PATH | LEASES_INTERNAL_PATH => Method::POST,
         _ if path.starts_with(PROMOTE_PATH_PREFIX) => Method::POST,
         _ => Method::GET,
     };
     let answered = match path {
-        MEMBERS_PATH | HASH_KV_PATH | LEASES_PATH | LEASES_INTERNAL_PATH | VERSION_PATH
+        MEMBERS_PATH
+        | HASH_KV_PATH
+        | LEASES_PATH
+        | LEASES_INTERNAL_PATH
+        | VERSION_PATH
         | DOWNGRADE_ENABLED_PATH => request.method() == method,
         _ if path.starts_with(PROMOTE_PATH_PREFIX) => request.method() == method,
         _ => return error(StatusCode::NOT_FOUND, "404 page not found"),
@@ -94,8 +93,10 @@ pub(super) async fn answer(
             reply(StatusCode::OK, "application/json", json)
         }
         VERSION_PATH => {
-            let json = shared.inbox().versions().to_json();
-            return reply(StatusCode::OK, "application/json", json);
+            return match shared.inbox().versions().await {
+                Ok(versions) => reply(StatusCode::OK, "application/json", versions.to_json()),
+                Err(why) => error(StatusCode::INTERNAL_SERVER_ERROR, why.message()),
+            };
         }
         DOWNGRADE_ENABLED_PATH => match shared.inbox().is_downgrade_enabled().await {
             Ok(is_enabled) => reply(StatusCode::OK, "text/plain", is_enabled.to_string()),
@@ -146,9 +147,10 @@ async fn hash_kv(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
         return error(StatusCode::BAD_REQUEST, "error reading body");
     };
     let question: Result<Value, _> = serde_json::from_slice(&body);
-    let revision = question.ok().filter(Value::is_object).and_then(|question| {
-        question.get("revision").map_or(Some(0), Value::as_i64)
-    });
+    let revision = question
+        .ok()
+        .filter(Value::is_object)
+        .and_then(|question| question.get("revision").map_or(Some(0), Value::as_i64));
     let Some(revision) = revision else {
         return error(StatusCode::BAD_REQUEST, "error unmarshalling request");
     };
@@ -181,15 +183,12 @@ fn hash_kv_json(answer: &HashKvResponse) -> String {
 async fn lease_question<M: prost::Message + Default>(body: &mut Incoming) -> Result<M, Reply> {
     let limit = usize::try_from(LEASE_BODY_BYTES_MAX).unwrap_or(usize::MAX);
     let bytes = body::collect(body, limit, SILENCE).await.map_err(|why| match why {
-        BodyError::TooLong(_) => {
-            error(StatusCode::PAYLOAD_TOO_LARGE, "request body too large")
-        }
+        BodyError::TooLong(_) => error(StatusCode::PAYLOAD_TOO_LARGE, "request body too large"),
         BodyError::Broken(_) | BodyError::Silent => {
             error(StatusCode::BAD_REQUEST, "error reading body")
         }
     })?;
-    M::decode(bytes)
-        .map_err(|_| error(StatusCode::BAD_REQUEST, "error unmarshalling request"))
+    M::decode(bytes).map_err(|_| error(StatusCode::BAD_REQUEST, "error unmarshalling request"))
 }
 
 fn lease_error(why: &Error) -> Reply {

@@ -1,7 +1,6 @@
 //! Reading a stream that a peer sends: dialled by us, again and again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::BytesMut;
 use http::{Request, StatusCode};
@@ -23,6 +22,7 @@ use super::remote::Remote;
 use super::settings::{REDIAL, SILENCE};
 use super::stream_body::Channel;
 use super::transport::Shared;
+use crate::metrics;
 
 /// The longest text of a refusal that is read.
 const REFUSAL_BYTES_MAX: usize = 4 << 10;
@@ -89,6 +89,7 @@ struct Link<'a> {
 impl<'a> Link<'a> {
     fn up(shared: &'a Shared, remote: &'a Remote) -> Self {
         if remote.stream_up() {
+            metrics::peer_connected(shared.settings.member, remote.id);
             shared.inbox().connected(remote.id);
         }
         Self { shared, remote }
@@ -98,8 +99,8 @@ impl<'a> Link<'a> {
 impl Drop for Link<'_> {
     fn drop(&mut self) {
         // A peer that is not one any more has been reported.
-        let is_current = || self.shared.member(self.remote.id).is_some();
-        if self.remote.stream_down() && is_current() {
+        if self.remote.stream_down() && self.shared.member(self.remote.id).is_some() {
+            metrics::peer_disconnected(self.shared.settings.member, self.remote.id);
             self.shared.inbox().disconnected(self.remote.id);
         }
     }
@@ -149,15 +150,13 @@ async fn read(
     mut stream: IncomingBody,
 ) -> Result<std::convert::Infallible, StreamError> {
     let mut decoder = match channel {
-        Channel::Append => {
-            Decoder::Append(AppendDecoder::new(shared.settings.member, remote.id))
-        }
+        Channel::Append => Decoder::Append(AppendDecoder::new(shared.settings.member, remote.id)),
         Channel::Message => Decoder::Message(MessageDecoder),
     };
     let mut buffer = BytesMut::new();
     loop {
         let bytes = body::next(&mut stream, SILENCE).await?.ok_or(StreamError::Ended)?;
-        remote.traffic.received_bytes.fetch_add(bytes.len() as u64, Relaxed);
+        remote.received.inc_by(bytes.len() as u64);
         buffer.extend_from_slice(&bytes);
         loop {
             let incoming = match &mut decoder {
@@ -178,7 +177,7 @@ fn deliver(shared: &Shared, remote: &Remote, message: Message) {
     match admit(shared, message, Some(remote.id)) {
         Ok(message) => shared.inbox().receive(message),
         Err(refused) => {
-            remote.traffic.received_failures.fetch_add(1, Relaxed);
+            metrics::peer_received_failure(remote.id);
             let peer = format_id(remote.id);
             tracing::warn!(peer, error = %refused, "a message of a peer is refused");
         }

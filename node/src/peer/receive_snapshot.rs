@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use http::StatusCode;
@@ -18,6 +19,7 @@ use tokio::task::spawn_blocking;
 use super::body::{self, BodyError};
 use super::settings::SNAPSHOT_SILENCE;
 use super::transport::Shared;
+use crate::metrics;
 
 /// How the names of files start, …
 pub(super) const PREFIX: &str = "received-";
@@ -84,6 +86,7 @@ pub(super) async fn receive(shared: &Arc<Shared>, mut stream: Incoming) -> Resul
     let (from, index) = admit(shared, &message)?;
     let message = Box::new(wire::message_from_pb(message)?);
     let peer = format_id(from);
+    let start = Instant::now();
     tracing::info!(peer, index, "receiving a snapshot");
     let name = format!("{PREFIX}{from:016x}-{index:016x}");
     let mut arriving = Arriving::create(shared.settings.snapshot_folder.clone(), name).await?;
@@ -100,6 +103,7 @@ pub(super) async fn receive(shared: &Arc<Shared>, mut stream: Incoming) -> Resul
         }
     }
     let file = arriving.finish().await?;
+    metrics::snapshot_received(from, start.elapsed());
     tracing::info!(peer, index, bytes, "received a snapshot");
     shared.inbox().receive_snapshot(message, file).await.map_err(Refused::Member)
 }
@@ -150,10 +154,8 @@ impl Arriving {
         let part = folder.join(format!("{name}{PART_SUFFIX}"));
         let whole = folder.join(format!("{name}{SUFFIX}"));
         let path = part.clone();
-        let file = blocking(move || {
-            OpenOptions::new().write(true).create_new(true).open(path)
-        })
-        .await;
+        let file =
+            blocking(move || OpenOptions::new().write(true).create_new(true).open(path)).await;
         match file {
             Ok(file) => Ok(Self { file: Some(file), folder, part, whole }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Refused::Busy),

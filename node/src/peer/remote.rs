@@ -1,9 +1,10 @@
 //! One peer, as the transport knows it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use parking_lot::Mutex;
+use prometheus::IntCounter;
 use quorate_api::raftpb::{Message, MessageType};
 use quorate_api::urls::Url;
 use tokio::sync::{Notify, mpsc};
@@ -12,12 +13,15 @@ use tokio::task::AbortHandle;
 use super::outbox::{Outbox, Pushed};
 use super::settings::{PIPELINE_MESSAGES_MAX, PeerInfo};
 use super::stream_body::Channel;
+use crate::metrics;
 
 /// A peer. Its tasks end with [`Remote::close`].
 pub(super) struct Remote {
     pub(super) id: u64,
     pub(super) standing: Standing,
-    pub(super) traffic: Traffic,
+    /// Bytes sent and received.
+    pub(super) sent: IntCounter,
+    pub(super) received: IntCounter,
     urls: Mutex<Urls>,
     append: Outbox,
     message: Outbox,
@@ -38,35 +42,6 @@ pub(super) enum Standing {
     Stranger,
 }
 
-/// What has gone to and come from a peer.
-#[derive(Debug, Default)]
-pub(super) struct Traffic {
-    pub(super) sent_bytes: AtomicU64,
-    pub(super) received_bytes: AtomicU64,
-    pub(super) sent_failures: AtomicU64,
-    pub(super) received_failures: AtomicU64,
-    pub(super) round_trip_micros: AtomicU64,
-}
-
-/// What has gone to and come from a peer since it was added.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerNumbers {
-    /// The peer.
-    pub id: u64,
-    /// Whether it is connected.
-    pub is_connected: bool,
-    /// Bytes sent.
-    pub sent_bytes: u64,
-    /// Bytes received.
-    pub received_bytes: u64,
-    /// Messages and snapshots that could not be sent.
-    pub sent_failures: u64,
-    /// Messages that were refused.
-    pub received_failures: u64,
-    /// The time of a round trip, smoothed, in microseconds; zero before the first.
-    pub round_trip_micros: u64,
-}
-
 /// A peer's addresses; the one that answers is kept.
 struct Urls {
     urls: Vec<Url>,
@@ -80,7 +55,8 @@ impl Remote {
         let remote = Self {
             id: info.id,
             standing,
-            traffic: Traffic::default(),
+            sent: metrics::peer_sent(info.id),
+            received: metrics::peer_received(info.id),
             urls: Mutex::new(Urls { urls: usable(&info.urls), next: 0 }),
             append: Outbox::default(),
             message: Outbox::default(),
@@ -138,7 +114,7 @@ impl Remote {
 
     /// A message may have been lost: the member will be told.
     pub(super) fn note_lost(&self) {
-        self.traffic.sent_failures.fetch_add(1, Relaxed);
+        metrics::peer_sent_failure(self.id);
         self.lost.notify_one();
     }
 
@@ -184,18 +160,6 @@ impl Remote {
 
     pub(super) fn is_connected(&self) -> bool {
         self.streams_up.load(Relaxed) > 0
-    }
-
-    pub(super) fn numbers(&self) -> PeerNumbers {
-        PeerNumbers {
-            id: self.id,
-            is_connected: self.is_connected(),
-            sent_bytes: self.traffic.sent_bytes.load(Relaxed),
-            received_bytes: self.traffic.received_bytes.load(Relaxed),
-            sent_failures: self.traffic.sent_failures.load(Relaxed),
-            received_failures: self.traffic.received_failures.load(Relaxed),
-            round_trip_micros: self.traffic.round_trip_micros.load(Relaxed),
-        }
     }
 }
 

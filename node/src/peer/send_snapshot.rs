@@ -4,9 +4,8 @@ use std::error::Error;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
@@ -23,6 +22,7 @@ use super::pipeline::{self, PostError};
 use super::receive_snapshot::{PART_SUFFIX, PREFIX, SUFFIX};
 use super::remote::Remote;
 use super::transport::Shared;
+use crate::metrics;
 
 /// Chunks read ahead of the socket.
 const CHUNKS_AHEAD: usize = 4;
@@ -66,15 +66,18 @@ pub(super) fn start(shared: &Arc<Shared>, message: Message, source: Box<dyn Snap
         let mut report = report;
         let Some(remote) = remote else { return };
         let (peer, index) = (format_id(to), index_of(&message));
+        let start = Instant::now();
         tracing::info!(peer, index, "sending a snapshot");
         match send(&shared, &remote, message, source).await {
             Ok(bytes) => {
                 report.outcome = SnapshotOutcome::Finished;
-                remote.traffic.sent_bytes.fetch_add(bytes, Relaxed);
+                remote.sent.inc_by(bytes);
+                metrics::snapshot_sent(to, start.elapsed());
                 tracing::info!(peer, index, bytes, "sent a snapshot");
             }
             Err(error) => {
                 remote.note_lost();
+                metrics::snapshot_send_failure(to);
                 tracing::warn!(peer, index, %error, "could not send a snapshot");
             }
         }
@@ -124,13 +127,8 @@ async fn send(
     let mut head = BytesMut::new();
     encode_message(&message, &mut head);
     let (ended, at_end) = oneshot::channel();
-    let body = SnapshotBody {
-        head: Some(head.freeze()),
-        first,
-        chunks,
-        bytes: 0,
-        ended: Some(ended),
-    };
+    let body =
+        SnapshotBody { head: Some(head.freeze()), first, chunks, bytes: 0, ended: Some(ended) };
     let request =
         pipeline::request(shared, SNAPSHOT_PATH, SNAPSHOT_CONTENT_TYPE, body::boxed(body));
     let posted = async {

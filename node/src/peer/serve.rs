@@ -32,6 +32,7 @@ use super::settings::{CONNECTIONS_MAX, PIPELINE_BODY_BYTES_MAX, SILENCE};
 use super::socket::Socket;
 use super::stream_body::{Channel, StreamBody};
 use super::transport::Shared;
+use crate::metrics;
 
 /// The wait for a request's headers, and for the next request on a connection.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -146,11 +147,7 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
 }
 
 /// What all requests under `/raft` have to be.
-fn check(
-    shared: &Arc<Shared>,
-    request: &Request<Incoming>,
-    method: &Method,
-) -> Result<(), Reply> {
+fn check(shared: &Arc<Shared>, request: &Request<Incoming>, method: &Method) -> Result<(), Reply> {
     if request.method() != method {
         return Err(not_allowed(method));
     }
@@ -173,7 +170,7 @@ async fn pipeline(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
         return error(StatusCode::BAD_REQUEST, "error unmarshalling raft message");
     };
     if let Some(remote) = shared.remote(message.from()) {
-        remote.traffic.received_bytes.fetch_add(length, std::sync::atomic::Ordering::Relaxed);
+        remote.received.inc_by(length);
     }
     match admit(shared, message, None) {
         Ok(message) => {
@@ -189,9 +186,11 @@ async fn pipeline(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
 
 async fn snapshot(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
     meet_sender(shared, request.headers());
+    let from = text(request.headers(), SERVER_FROM_HEADER).and_then(parse_id);
     match receive_snapshot::receive(shared, request.into_body()).await {
         Ok(()) => no_content(),
         Err(refused) => {
+            metrics::snapshot_receive_failure(from.unwrap_or_default());
             tracing::warn!(error = %refused, "a snapshot is not taken");
             match refused.status() {
                 status @ StatusCode::FORBIDDEN => json_error(status, &refused.to_string()),
@@ -248,7 +247,11 @@ pub(super) fn set(reply: &mut Reply, name: &'static str, value: &str) {
     }
 }
 
-pub(super) fn reply(status: StatusCode, content_type: &str, body: impl Into<bytes::Bytes>) -> Reply {
+pub(super) fn reply(
+    status: StatusCode,
+    content_type: &str,
+    body: impl Into<bytes::Bytes>,
+) -> Reply {
     let mut reply = Response::new(body::full(body));
     *reply.status_mut() = status;
     set(&mut reply, "content-type", content_type);

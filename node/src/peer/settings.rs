@@ -75,6 +75,4 @@ pub struct PeerInfo {
     pub id: u64,
     /// Where it is reached.
     pub urls: Vec<String>,
-    /// Whether it does not vote.
-    pub is_learner: bool,
 }

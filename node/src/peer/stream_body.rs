@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -66,7 +65,7 @@ impl StreamBody {
 
     fn frame(&mut self) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let bytes = self.buffer.split().freeze();
-        self.remote.traffic.sent_bytes.fetch_add(bytes.len() as u64, Relaxed);
+        self.remote.sent.inc_by(bytes.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }

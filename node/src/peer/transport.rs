@@ -25,11 +25,12 @@ use super::inbox::Inbox;
 use super::pipeline;
 use super::probe;
 use super::reader;
-use super::remote::{PeerNumbers, Remote, Standing};
+use super::remote::{Remote, Standing};
 use super::send_snapshot::{self, SnapshotSource};
 use super::serve::{self, Listener};
 use super::settings::{PeerInfo, SNAPSHOTS_ARRIVING_MAX, STRANGERS_MAX, Settings};
 use super::stream_body::Channel;
+use crate::metrics;
 
 /// What stopping waits for disk work that is under way.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -164,17 +165,20 @@ impl Transport {
         send_snapshot::start(&self.shared, wire::message_to_pb(*message), source);
     }
 
+    /// Whether a peer listens to both of the streams that it can have of us.
+    #[cfg(test)]
+    pub(super) fn attached(&self, id: u64) -> bool {
+        let remote = self.shared.member(id);
+        remote.is_some_and(|remote| {
+            [Channel::Append, Channel::Message]
+                .iter()
+                .all(|channel| remote.outbox(*channel).is_attached())
+        })
+    }
+
     /// The peers are these; this member itself is left out.
     pub fn set_peers(&self, peers: &[PeerInfo]) {
         self.shared.set_peers(peers);
-    }
-
-    /// What has gone to and come from each peer.
-    #[must_use]
-    pub fn numbers(&self) -> Vec<PeerNumbers> {
-        let remotes = self.shared.remotes.read();
-        let members = remotes.values().filter(|remote| remote.standing == Standing::Member);
-        members.map(|remote| remote.numbers()).collect()
     }
 }
 
@@ -220,8 +224,8 @@ impl Shared {
     fn set_peers(self: &Arc<Self>, peers: &[PeerInfo]) {
         let mut remotes = self.remotes.write();
         remotes.retain(|id, remote| {
-            let stays = remote.standing == Standing::Stranger
-                || peers.iter().any(|peer| peer.id == *id);
+            let stays =
+                remote.standing == Standing::Stranger || peers.iter().any(|peer| peer.id == *id);
             if !stays {
                 self.part(remote);
             }
@@ -253,7 +257,7 @@ impl Shared {
             return;
         }
         let urls = urls.split(',').map(str::to_owned).collect();
-        let peer = PeerInfo { id, urls, is_learner: false };
+        let peer = PeerInfo { id, urls };
         remotes.insert(id, self.meet(&peer, Standing::Stranger));
     }
 
@@ -277,6 +281,7 @@ impl Shared {
         remote.close();
         if was_connected {
             let (shared, id) = (self.clone(), remote.id);
+            metrics::peer_disconnected(self.settings.member, id);
             self.runtime.spawn(async move { shared.inbox().disconnected(id) });
         }
     }

@@ -107,8 +107,8 @@ impl maintenance_server::Maintenance for Maintenance {
         Ok(Response::new(pb::StatusResponse {
             header: Some(header),
             version: ETCD_VERSION.to_owned(),
-            // Never less than what is in use: alerts compare them.
-            db_size: signed(store.total_bytes().max(store.live_bytes())),
+            // Never less than what is in use: alerts compare them. Never 0: etcdctl divides by it.
+            db_size: signed(store.total_bytes().max(store.live_bytes()).max(1)),
             leader: state.leader.map_or(0, |leader| leader.0),
             raft_index: state.commit,
             raft_term: state.term,

@@ -146,9 +146,12 @@ fn loss(damage: &Damage, last: u64) -> Vec<String> {
     } else {
         "Lost: no entry that is known, but perhaps some that were acknowledged.".to_owned()
     });
+    if to > last {
+        lines.push("What the store's last checkpoint holds of them stays.".to_owned());
+    }
     if from <= last {
         lines.push(format!(
-            "The entries {from} to {last} are there, but may be versions that were replaced."
+            "What is there from index {from} on may be versions that were replaced."
         ));
     }
     if damage.intact_batches_after > 0 {

@@ -2,4 +2,5 @@
 
 mod clients;
 mod commands;
+mod dev;
 mod generated;

@@ -31,7 +31,7 @@ mod watches;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use quorate_api::etcdserverpb as pb;
@@ -116,7 +116,6 @@ struct Shared {
     /// The revision up to which compaction has removed what it can.
     compacted: watch::Sender<i64>,
     term: AtomicU64,
-    raising_no_space: AtomicBool,
     is_published: watch::Sender<bool>,
     ending: Ending,
 }
@@ -170,7 +169,6 @@ impl Member {
     /// The store, to read: for moments only, as it holds up whoever applies. Blocks while a
     /// snapshot fills the store; where that must not be, see
     /// [`readable_store`](Self::readable_store).
-    #[must_use]
     pub fn store(&self) -> RwLockReadGuard<'_, Store> {
         self.0.store_to_read()
     }

@@ -1,7 +1,5 @@
 //! Requests of clients.
 
-use std::sync::atomic::Ordering::SeqCst;
-
 use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
 use quorate_member::route::{self, Request, Route};
@@ -194,9 +192,10 @@ impl Shared {
         Ok(answer)
     }
 
-    /// Tell the cluster that this member's disk is full, if nobody is telling it already.
+    /// Tell the cluster that this member's disk is full, if it does not know.
     pub(super) fn raise_no_space(&self) {
-        if self.raising_no_space.swap(true, SeqCst) {
+        let raised = self.store.read().alarms().get(pb::AlarmType::Nospace.into());
+        if raised.iter().any(|alarm| alarm.member_id == self.ids.member) {
             return;
         }
         let request = self.waiters.next_id();
@@ -210,7 +209,5 @@ impl Shared {
         {
             self.submit(Event::Propose(proposal));
         }
-        // Told again after a while, if it still is: it may have been lost, or disarmed.
-        self.raising_no_space.store(false, SeqCst);
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -205,7 +205,6 @@ impl Directory {
             leadership: watch::Sender::new(Leadership { leader: None, term }),
             compacted: watch::Sender::new(compacted),
             term: AtomicU64::new(term),
-            raising_no_space: AtomicBool::new(false),
             is_published: watch::Sender::new(false),
             ending: Ending::new(),
         });

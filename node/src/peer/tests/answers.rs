@@ -7,7 +7,7 @@ use super::*;
 use crate::peer::client::{self, AskError};
 
 /// Runs a question.
-fn ask<T>(question: impl Future<Output = T>) -> T {
+pub(super) fn ask<T>(question: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(question)
 }

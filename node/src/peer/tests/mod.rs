@@ -1,6 +1,7 @@
 //! Transports over loopback, with members that only write down what they hear.
 
 mod answers;
+mod genuine;
 mod hostile;
 mod messages;
 mod snapshots;

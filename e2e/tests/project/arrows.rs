@@ -21,11 +21,7 @@ const RULES: &[Rule] = &[
         &["quorate-api", "quorate-disk"],
         Some(&["bytes", "crc32c", "prost", "serde", "serde_json", "sha2", "thiserror"]),
     ),
-    (
-        "quorate-replica",
-        &["quorate-api", "quorate-raft"],
-        Some(&["bytes", "prost", "thiserror"]),
-    ),
+    ("quorate-replica", &["quorate-api", "quorate-raft"], Some(&["bytes", "prost", "thiserror"])),
     (
         "quorate-member",
         &[

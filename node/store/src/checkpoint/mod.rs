@@ -28,7 +28,7 @@ pub(crate) mod writer;
 
 pub(crate) use restore::CHECKPOINTS_KEPT;
 pub use restore::{
-    DamageReason, FileDamage, OpenError, OpenOptions, Opened, begin_anew, note_damage, noted_damage,
-    open,
+    DamageReason, FileDamage, OpenError, OpenOptions, Opened, begin_anew, note_damage,
+    noted_damage, open,
 };
 pub use source::{Exported, Identity, IndexChunk, IndexSink, Malformed, Source, State};

@@ -33,6 +33,7 @@ pub(super) struct Ticket(u64);
 
 /// What became of a message.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is looked at at once and kept nowhere")]
 pub(super) enum Pushed {
     /// It waits.
     Taken,

@@ -123,19 +123,19 @@ async fn connection(shared: Arc<Shared>, socket: Socket) {
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
     let path = request.uri().path().to_owned();
     let mut reply = match path.as_str() {
-        PIPELINE_PATH => match check(shared, &request, &Method::POST) {
-            Ok(()) => pipeline(shared, request).await,
-            Err(reply) => reply,
+        PIPELINE_PATH => match refused(shared, &request, &Method::POST) {
+            None => pipeline(shared, request).await,
+            Some(reply) => reply,
         },
-        SNAPSHOT_PATH => match check(shared, &request, &Method::POST) {
-            Ok(()) => snapshot(shared, request).await,
-            Err(reply) => reply,
+        SNAPSHOT_PATH => match refused(shared, &request, &Method::POST) {
+            None => snapshot(shared, request).await,
+            Some(reply) => reply,
         },
         PROBING_PATH => return questions::probing(),
         _ if path.starts_with("/raft/stream/") => {
-            let mut reply = match check(shared, &request, &Method::GET) {
-                Ok(()) => stream(shared, &path, request.headers()),
-                Err(reply) => reply,
+            let mut reply = match refused(shared, &request, &Method::GET) {
+                None => stream(shared, &path, request.headers()),
+                Some(reply) => reply,
             };
             set(&mut reply, SERVER_VERSION_HEADER, ETCD_VERSION);
             reply
@@ -146,17 +146,16 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
     reply
 }
 
-/// What all requests under `/raft` have to be.
-fn check(shared: &Arc<Shared>, request: &Request<Incoming>, method: &Method) -> Result<(), Reply> {
+/// The answer to a request under `/raft` that is not what it has to be.
+fn refused(shared: &Arc<Shared>, request: &Request<Incoming>, method: &Method) -> Option<Reply> {
     if request.method() != method {
-        return Err(not_allowed(method));
+        return Some(not_allowed(method));
     }
     let headers = request.headers();
-    check_peer(shared.settings.cluster, |name| text(headers, name)).map_err(|refusal| {
-        let from = text(headers, SERVER_FROM_HEADER).unwrap_or_default();
-        tracing::warn!(from, %refusal, "refused a peer's request");
-        refuse(refusal)
-    })
+    let refusal = check_peer(shared.settings.cluster, |name| text(headers, name)).err()?;
+    let from = text(headers, SERVER_FROM_HEADER).unwrap_or_default();
+    tracing::warn!(from, %refusal, "refused a peer's request");
+    Some(refuse(refusal))
 }
 
 async fn pipeline(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {

@@ -114,8 +114,10 @@ impl Log {
             self.submit_needed(disk, "sync", Operation::SyncDirectory { path: "".into() });
         }
         self.submit_needed(disk, "sync", Operation::SyncDirectory { path: "".into() });
-        // What an earlier repair has left goes aside only when that repair's header is durable.
-        let then = set_aside(&plan.superseded);
+        // What an earlier repair has left goes aside only when that repair's header is durable, and
+        // old segments go only when a batch is that says so.
+        let mut then = set_aside(&plan.superseded);
+        then.extend(remove(&plan.old));
         self.append_then(disk, Batch::default(), then)
     }
 
@@ -175,6 +177,7 @@ impl Log {
         then.extend(set_aside(&left));
         then.extend(set_aside(&plan.behind));
         then.extend(set_aside(&plan.superseded));
+        then.extend(remove(&plan.old));
         self.append_then(disk, Batch::default(), then)
     }
 
@@ -196,6 +199,16 @@ impl Log {
 fn set_aside(segments: &[u64]) -> Vec<Operation> {
     let rename = |at: &u64| Operation::Rename { from: segment_path(*at), to: damaged_path(*at) };
     let mut operations: Vec<Operation> = segments.iter().map(rename).collect();
+    if !operations.is_empty() {
+        operations.push(Operation::SyncDirectory { path: "".into() });
+    }
+    operations
+}
+
+/// Remove segments.
+fn remove(segments: &[u64]) -> Vec<Operation> {
+    let remove = |at: &u64| Operation::Remove { path: segment_path(*at) };
+    let mut operations: Vec<Operation> = segments.iter().map(remove).collect();
     if !operations.is_empty() {
         operations.push(Operation::SyncDirectory { path: "".into() });
     }

@@ -183,6 +183,9 @@ pub(crate) struct Plan {
     pub(crate) superseded: Vec<u64>,
     /// Files to remove.
     pub(crate) useless: Vec<Path>,
+    /// Segments to remove when it is durable that they are not needed: what says so may be a
+    /// batch that is cut.
+    pub(crate) old: Vec<u64>,
     /// Segments with batches that are not proved to be durable.
     pub(crate) unsynced: Vec<Path>,
     /// The highest sequence number of any segment.
@@ -312,12 +315,11 @@ impl Prefix {
         let behind = there.map(|live| live.sequence);
         let behind: Vec<u64> = behind.filter(|at| *at > current.sequence || is_headless).collect();
         let mut useless = folder.useless;
-        useless.extend(folder.old.iter().map(|at| segment_path(*at)));
         let mut pool = Pool { reserve: folder.reserve, spares: folder.spares, ..Pool::default() };
         for at in folder.blank {
             if at == current.sequence + 1 && ending != Ending::Damaged && behind.is_empty() {
                 pool.next = Some((at, 0));
-            } else if at > current.sequence || at < folder.first_segment || is_headless {
+            } else if at >= folder.first_segment && (at > current.sequence || is_headless) {
                 useless.push(segment_path(at));
             }
         }
@@ -329,6 +331,7 @@ impl Prefix {
             behind,
             superseded: folder.superseded,
             useless,
+            old: folder.old,
             unsynced,
             last_sequence: folder.last_sequence,
             last_number: evidence.last_number.max(self.expected - 1),

@@ -1,9 +1,9 @@
 //! Loss of power at every operation, with every policy; writes that fail or end late.
 
 use quorate_wal::{Batch, Failure, HardState, Mark, OpenError, Options, Outcome};
-use sim_disk::{Corruption, CrashPolicy, FaultKind, FaultyDisk};
+use sim_disk::{Corruption, CrashPolicy, FaultKind, FaultyDisk, Image};
 
-use crate::support::{FOLDER, Rig, SMALL, entries, held, is_same, open, resume};
+use crate::support::{FOLDER, Rig, SMALL, begin_to_resume, entries, held, is_same, open, resume};
 
 /// Batches as an owner would append them, with releases in between.
 fn script(rig: &mut Rig, at: u64) {
@@ -20,7 +20,7 @@ fn script(rig: &mut Rig, at: u64) {
             if rig.acknowledged().is_some_and(|model| model.mark.is_some()) {
                 rig.log.release(4);
             }
-            _ = rig.append(entries(10..=10, 3, 30));
+            _ = rig.append(entries(10..=10, 3, 400));
         }
         6 => _ = rig.append(entries(11..=12, 3, 900)),
         7 => {
@@ -65,6 +65,9 @@ fn check_crash(rig: &Rig, options: Options, policy: CrashPolicy, seed: u64) {
     if recovered.hard_state.term == acknowledged.term && acknowledged.vote > 0 {
         assert_eq!(recovered.hard_state.vote, acknowledged.vote, "{place}");
     }
+    if seed.is_multiple_of(3) {
+        check_crash_while_resuming(rig, &image, options, seed);
+    }
     // It goes on, and what it goes on with survives the next loss of power.
     let mut next = resume(&disk, log, &recovered);
     next.append(entries(next.model().last_index() + 1..=next.model().last_index() + 1, 9, 10));
@@ -73,6 +76,34 @@ fn check_crash(rig: &Rig, options: Options, policy: CrashPolicy, seed: u64) {
     let (_, again) = open(&next.disk, options).unwrap();
     assert_eq!(again.outcome, Outcome::Clean, "{place}");
     assert_eq!(held(&again), *next.model(), "{place}");
+}
+
+/// Power fails again, after each operation of going on.
+fn check_crash_while_resuming(rig: &Rig, image: &Image, options: Options, seed: u64) {
+    for steps in 0.. {
+        let disk = FaultyDisk::from_image(image, seed);
+        let (log, recovered) = open(&disk, options).unwrap();
+        let mut next = begin_to_resume(&disk, log, &recovered);
+        let more = (0..steps).all(|_| next.step().unwrap());
+        for policy in CrashPolicy::EACH {
+            let place = format!("{policy:?} seed {seed}, {steps} steps after the first");
+            let disk = FaultyDisk::from_image(&next.disk.crash_image(policy, seed), seed);
+            let (_, again) = open(&disk, options).unwrap();
+            assert!(
+                matches!(again.outcome, Outcome::Clean | Outcome::TornTail { .. }),
+                "{place}: a crash damages nothing: {:?}",
+                again.outcome
+            );
+            let same = |model: &&crate::support::Model| is_same(&again, model);
+            assert!(rig.allowed().iter().any(same), "{place}: {:?}", held(&again));
+            if next.durable.is_some() {
+                assert_eq!(again.entries, recovered.entries, "{place}");
+            }
+        }
+        if !more {
+            break;
+        }
+    }
 }
 
 #[test]

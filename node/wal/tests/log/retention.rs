@@ -1,9 +1,11 @@
 //! Segments come back with a new life, and nothing of the former one is read.
 
 use quorate_wal::{Outcome, inspect};
-use sim_disk::{Corruption, CrashPolicy, SECTOR};
+use sim_disk::{Corruption, CrashPolicy, FaultyDisk, SECTOR};
 
-use crate::support::{FOLDER, Rig, SMALL, entries, held, is_same, newest_segment, open};
+use crate::support::{
+    FOLDER, Rig, SMALL, begin_to_resume, entries, held, is_same, newest_segment, open,
+};
 
 #[test]
 fn released_segments_are_used_again() {
@@ -99,4 +101,45 @@ fn a_lost_rename_does_not_look_like_a_missing_segment() {
         assert!(last >= 11, "{last}");
         assert!(recovered.mark.is_none() && !is_same(&recovered, &Default::default()));
     }
+}
+
+/// Only a torn batch says that the old segments are not needed, and cutting it takes that away:
+/// they stay until a new batch says it durably.
+#[test]
+fn what_a_torn_batch_gives_back_is_kept_until_that_is_durable() {
+    let mut torn = 0;
+    for seed in 0..40 {
+        let mut rig = Rig::create(seed, SMALL);
+        rig.settle();
+        for index in 1..=11 {
+            rig.append(entries(index..=index, 1, if index < 11 { 1200 } else { 600 }));
+            rig.settle();
+        }
+        rig.log.release(10);
+        // In the same segment, and longer than a sector.
+        rig.append(entries(12..=12, 1, 800));
+        // The write, not the sync.
+        assert!(rig.step().unwrap());
+        rig.disk.crash(CrashPolicy::Torn);
+        let image = rig.disk.image();
+        for steps in 0.. {
+            let disk = FaultyDisk::from_image(&image, seed);
+            let (log, recovered) = open(&disk, SMALL).unwrap();
+            torn += u32::from(matches!(recovered.outcome, Outcome::TornTail { .. }));
+            let mut next = begin_to_resume(&disk, log, &recovered);
+            let more = (0..steps).all(|_| next.step().unwrap());
+            for policy in CrashPolicy::EACH {
+                let disk = FaultyDisk::from_image(&next.disk.crash_image(policy, seed), seed);
+                let (_, again) = open(&disk, SMALL).unwrap();
+                let is_whole = matches!(again.outcome, Outcome::Clean | Outcome::TornTail { .. });
+                assert!(is_whole, "{seed} {steps} {policy:?}: {:?}", again.outcome);
+                let last = again.entries.last().map(|entry| entry.index);
+                assert!(last >= Some(11), "{seed} {steps} {policy:?}: {last:?}");
+            }
+            if !more {
+                break;
+            }
+        }
+    }
+    assert!(torn > 100, "{torn}");
 }

@@ -131,6 +131,14 @@ pub(crate) fn open(disk: &FaultyDisk, options: Options) -> Result<(Log, Recovere
 
 /// Resume as an owner would, until everything is durable.
 pub(crate) fn resume(disk: &FaultyDisk, log: Log, recovered: &Recovered) -> Rig {
+    let mut rig = begin_to_resume(disk, log, recovered);
+    rig.settle();
+    assert_eq!(rig.durable, rig.history.last().map(|(id, _)| *id));
+    rig
+}
+
+/// Resume as an owner would; everything is submitted and nothing has happened.
+pub(crate) fn begin_to_resume(disk: &FaultyDisk, log: Log, recovered: &Recovered) -> Rig {
     let mut handle = disk.handle(FOLDER);
     let mut log = log;
     let id = match &recovered.outcome {
@@ -143,10 +151,7 @@ pub(crate) fn resume(disk: &FaultyDisk, log: Log, recovered: &Recovered) -> Rig 
     };
     let history = vec![(id, held(recovered))];
     let disk = disk.clone();
-    let mut rig = Rig { disk, handle, log, history, durable: None };
-    rig.settle();
-    assert_eq!(rig.durable, Some(id));
-    rig
+    Rig { disk, handle, log, history, durable: None }
 }
 
 pub(crate) fn held(recovered: &Recovered) -> Model {

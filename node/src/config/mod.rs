@@ -112,8 +112,6 @@ pub enum AutoCompaction {
 /// Pings on connections of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
-    /// Clients that ping more often than this are cut off.
-    pub min_time: Duration,
     /// How often a silent client is pinged; `None` for never.
     pub interval: Option<Duration>,
     /// How long it may take to answer; `None` for ever.

@@ -299,7 +299,6 @@ fn auto_compaction(values: &Values<'_>) -> Result<AutoCompaction, ConfigError> {
 fn keep_alive(values: &Values<'_>) -> KeepAlive {
     let some = |flag| Some(values.duration(flag)).filter(|time: &Duration| !time.is_zero());
     KeepAlive {
-        min_time: values.duration("grpc-keepalive-min-time"),
         interval: some("grpc-keepalive-interval"),
         timeout: some("grpc-keepalive-timeout"),
     }

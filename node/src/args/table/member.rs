@@ -71,11 +71,12 @@ pub(super) static TIMING: [Entry; 10] = [
         Duration,
         "How often an idle watch that wants it hears how far it is.",
     ),
-    works(
+    accepted(
         "grpc-keepalive-min-time",
         "5s",
         Duration,
-        "Clients that ping more often than this are cut off.",
+        "How often clients may ping.",
+        "Nobody is cut off for pings here.",
     ),
     works(
         "grpc-keepalive-interval",

@@ -298,10 +298,7 @@ fn auto_compaction(values: &Values<'_>) -> Result<AutoCompaction, ConfigError> {
 
 fn keep_alive(values: &Values<'_>) -> KeepAlive {
     let some = |flag| Some(values.duration(flag)).filter(|time: &Duration| !time.is_zero());
-    KeepAlive {
-        interval: some("grpc-keepalive-interval"),
-        timeout: some("grpc-keepalive-timeout"),
-    }
+    KeepAlive { interval: some("grpc-keepalive-interval"), timeout: some("grpc-keepalive-timeout") }
 }
 
 fn logging(values: &Values<'_>) -> Result<Logging, ConfigError> {

@@ -116,7 +116,12 @@ impl World {
         if self.chaos.strikes(faults.pause_ms)
             && let Some(id) = self.any_running()
         {
-            self.pause(id);
+            match self.chaos.leader() {
+                Some(leader) if self.chaos.joins_at.is_none() && self.chaos.random.chance(1, 3) => {
+                    self.overtake(leader);
+                }
+                Some(_) | None => self.pause(id),
+            }
         }
         if self.chaos.strikes(faults.slow_disk_ms)
             && let Some(id) = self.any_running()

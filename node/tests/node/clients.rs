@@ -46,7 +46,7 @@ impl Member {
             .expect("the program is there");
         let member = Self { process, client_port };
         let began = Instant::now();
-        while !TcpStream::connect(("127.0.0.1", client_port)).is_ok()
+        while TcpStream::connect(("127.0.0.1", client_port)).is_err()
             || !member.get("GET", "/readyz").starts_with("HTTP/1.1 200")
         {
             assert!(began.elapsed() < Duration::from_secs(20), "not ready: see {folder:?}/log.txt");

@@ -6,14 +6,6 @@ use std::process::Command;
 /// Code lines (without blank lines, comments and tests) that a file may have.
 const CODE_LINES_MAX: usize = 500;
 
-/// Files that may be longer, with the reason. The list may only shrink.
-const LONGER: &[(&str, &str)] = &[
-    ("node/member/src/open.rs", "one table of outcomes, each with its way on"),
-    ("node/replica/src/replica.rs", "one arm for each event"),
-    ("node/sim/src/world/mod.rs", "one arm for each happening, three times"),
-    ("node/sim/src/world/process.rs", "one arm for each effect, and what clients hear of it"),
-];
-
 /// Folders whose contents machines wrote.
 const GENERATED: &[&str] = &["/gen/"];
 
@@ -28,11 +20,9 @@ fn no_file_is_too_long_to_read() {
         looked_at += 1;
         let text = std::fs::read_to_string(super::root().join(&path)).expect("a tracked file");
         let lines = code_lines(&text);
-        let excepted = LONGER.iter().any(|(file, _)| *file == path);
-        if lines > CODE_LINES_MAX && !excepted {
+        if lines > CODE_LINES_MAX {
             too_long.push(format!("{path}: {lines} code lines"));
         }
-        assert!(lines > CODE_LINES_MAX || !excepted, "{path} need not be excepted any more");
     }
     assert!(looked_at > 50, "only {looked_at} files were found");
     assert!(too_long.is_empty(), "longer than {CODE_LINES_MAX}:\n{}", too_long.join("\n"));

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use prost::Message as _;
 use quorate_api::Error;
-use quorate_api::etcdserverpb as pb;
 use quorate_raft::{
     ConfChange, ConfChangeKind, Entry, EntryKind, Message, MessageKind, NodeId, RawNode,
     ReadOnlyOption, SnapshotStatus,
@@ -13,25 +11,25 @@ use quorate_raft::{
 
 use crate::boot::{Boot, BootError};
 use crate::config::{
-    APPLY_BYTES_MAX, APPLY_GAP_HIGH_MAX, APPLY_GAP_MAX, Config, IN_FLIGHT_MAX, INFLIGHT_BYTES_MAX,
+    APPLY_BYTES_MAX, APPLY_GAP_HIGH_MAX, APPLY_GAP_MAX, Config, INFLIGHT_BYTES_MAX,
     INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
 };
 use crate::effect::{BatchId, Effect, Halt};
-use crate::ended_renewals::{EndedRenewal, EndedRenewals};
+use crate::ended_renewals::EndedRenewals;
 use crate::event::{
     Event, Facts, LeaseChange, MembershipChange, Priority, Proposal, SnapshotOutcome,
 };
-use crate::lease_clock::{LeaseClock, Renewal};
+use crate::lease_clock::LeaseClock;
 use crate::log::MemberLog;
 use crate::membership::Membership;
+use crate::own_requests::Internal;
 use crate::proposals::Proposals;
-use crate::quota::{AlarmProposal, Quota};
+use crate::quota::Quota;
 use crate::reads::{Purpose, Reads, Stage};
 use crate::ready::{Applying, Batches};
 use crate::repair::Repair;
 use crate::request_id::{RequestId, RequestIds};
 use crate::snapshots::Snapshots;
-use crate::status::{Follower, Standing, Status};
 use crate::transfer::Transfer;
 use crate::{Applied, Time};
 
@@ -54,11 +52,11 @@ pub struct Replica {
     /// When this batch is durable, so is all that the repair is about.
     pub(crate) repaired_by: Option<BatchId>,
     pub(crate) transfers: Vec<Transfer>,
-    ids: RequestIds,
-    proposals: Proposals,
-    quota: Quota,
+    pub(crate) ids: RequestIds,
+    pub(crate) proposals: Proposals,
+    pub(crate) quota: Quota,
     /// The member's own requests in the log.
-    internal: BTreeMap<RequestId, Internal>,
+    pub(crate) internal: BTreeMap<RequestId, Internal>,
     pub(crate) halted: bool,
 }
 
@@ -70,15 +68,6 @@ pub(crate) struct Leadership {
     pub(crate) is_self: bool,
     /// When this leader was first known.
     pub(crate) since: Time,
-}
-
-/// A request of the member's own.
-#[derive(Clone, Copy, Debug)]
-enum Internal {
-    /// A client waits for a renewal that goes through the log.
-    Renewal { client: RequestId, lease: i64 },
-    /// The own alarm is raised or withdrawn.
-    Alarm,
 }
 
 impl Replica {
@@ -174,72 +163,6 @@ impl Replica {
         effects.append(&mut self.out);
     }
 
-    /// What the member says of itself.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let status = self.node.status();
-        let storage = self.node.storage();
-        let followers = status
-            .progress
-            .iter()
-            .map(|(member, progress)| Follower {
-                member: *member,
-                matched: progress.match_index.0,
-                is_active: progress.recent_active,
-            })
-            .collect();
-        Status {
-            member: self.config.member,
-            leader: self.leadership.leader,
-            term: status.basic.hard_state.term.0,
-            vote: Some(status.basic.hard_state.vote).filter(|vote| *vote != NodeId::NONE),
-            last_index: storage.last().0,
-            first_index: storage.first().0,
-            commit: status.basic.hard_state.commit.0,
-            applied: self.applied,
-            is_learner: self.is_learner(),
-            is_repairing: self.repair.is_some(),
-            proposals: self.proposals.len(),
-            reads: self.reads.len(),
-            leases: self.leases.len(),
-            log_bytes: storage.bytes(),
-            followers,
-        }
-    }
-
-    /// What the member says of itself at no cost.
-    #[must_use]
-    pub fn standing(&self) -> Standing {
-        let status = self.node.basic_status();
-        let log = self.node.storage();
-        Standing {
-            role: status.soft_state.role,
-            leader: self.leadership.leader,
-            term: status.hard_state.term.0,
-            vote: status.hard_state.vote.0,
-            commit: status.hard_state.commit.0,
-            applied: self.applied,
-            first_index: log.first().0,
-            last_index: status.last_index.0,
-            log_bytes: log.bytes(),
-            is_learner: self.is_learner(),
-            is_repairing: self.repair.is_some(),
-        }
-    }
-
-    /// How many requests wait for their end.
-    #[must_use]
-    pub fn load(&self) -> usize {
-        self.proposals.len() + self.reads.len() + self.ended_renewals.len()
-    }
-
-    /// For how many milliseconds the lease has ended that waits longest for its revoke, on a
-    /// leader. To be asked for now and then: it looks at all leases.
-    #[must_use]
-    pub fn longest_ended_lease_ms(&self) -> u64 {
-        self.leases.longest_ended_ms(self.now)
-    }
-
     /// Send an answer of failure.
     pub(crate) fn fail(&mut self, request: RequestId, error: Error) {
         self.out.push(Effect::Fail { request, error });
@@ -254,10 +177,6 @@ impl Replica {
         self.out.push(Effect::Halt(reason));
     }
 
-    fn is_learner(&self) -> bool {
-        self.node.raft().tracker().configuration.learners.contains(self.config.member)
-    }
-
     /// What a follower is known to have, on a leader.
     pub(crate) fn matched(&self, member: NodeId) -> u64 {
         let tracker = self.node.raft().tracker();
@@ -267,7 +186,7 @@ impl Replica {
         tracker.progress.get(member).map_or(0, |progress| progress.match_index.0)
     }
 
-    fn deadline(&self) -> Time {
+    pub(crate) fn deadline(&self) -> Time {
         self.now + self.config.request_timeout_ms()
     }
 
@@ -333,7 +252,7 @@ impl Replica {
     }
 
     /// Whether Raft took the entries.
-    fn propose_entries(&mut self, entries: Vec<Entry>) -> bool {
+    pub(crate) fn propose_entries(&mut self, entries: Vec<Entry>) -> bool {
         let message = Message {
             kind: MessageKind::MsgProp,
             from: self.config.member,
@@ -377,23 +296,12 @@ impl Replica {
         }
     }
 
-    fn on_read(&mut self, purpose: Purpose, request: RequestId) {
+    pub(crate) fn on_read(&mut self, purpose: Purpose, request: RequestId) {
         if self.reads.has_room() {
             let deadline = self.deadline();
             self.reads.push(purpose, deadline);
         } else {
             self.fail(request, Error::TooManyRequests);
-        }
-    }
-
-    /// Questions about a lease's time are the leader's to answer.
-    fn on_lease_question(&mut self, purpose: Purpose, request: RequestId) {
-        match self.leadership.leader {
-            None => self.fail(request, Error::NoLeader),
-            Some(leader) if !self.is_leader() => {
-                self.out.push(Effect::AskLeader { request, leader });
-            }
-            Some(_) => self.on_read(purpose, request),
         }
     }
 
@@ -417,144 +325,6 @@ impl Replica {
                 Purpose::RevokeLeases(leases) => self.revoke_leases(leases),
             }
         }
-    }
-
-    fn renew_lease(&mut self, request: RequestId, lease: i64) {
-        if !self.is_leader() {
-            return self.on_lease_question(Purpose::RenewLease(request, lease), request);
-        }
-        match self.leases.renew(lease, self.now) {
-            Renewal::NotFound => self.fail(request, Error::LeaseNotFound),
-            Renewal::Ended if self.ended_renewals.len() >= IN_FLIGHT_MAX => {
-                self.fail(request, Error::TooManyRequests);
-            }
-            Renewal::Ended => {
-                let deadline = self.deadline();
-                self.ended_renewals.push(EndedRenewal { client: request, lease, deadline });
-            }
-            Renewal::NotCounted => {
-                self.on_lease_question(Purpose::RenewLease(request, lease), request);
-            }
-            Renewal::Renewed(ttl_seconds) => {
-                self.out.push(Effect::LeaseRenewed { request, ttl_seconds });
-            }
-            Renewal::AfterCheckpoint(_) => {
-                let checkpoint = lease_checkpoint(&[(lease, 0)]);
-                self.propose_own(checkpoint, Internal::Renewal { client: request, lease });
-            }
-        }
-    }
-
-    /// The leader is another, or leads anew.
-    pub(crate) fn ask_ended_renewals_again(&mut self) {
-        for EndedRenewal { client, lease, deadline: _ } in self.ended_renewals.take_all() {
-            self.on_lease_question(Purpose::RenewLease(client, lease), client);
-        }
-    }
-
-    fn tell_lease_time(&mut self, request: RequestId, lease: i64) {
-        // What was confirmed under an earlier leader does not tell that the clock runs here.
-        if !self.is_leader() || !self.leases.is_running() {
-            return self.on_lease_question(Purpose::LeaseTimeLeft(request, lease), request);
-        }
-        match self.leases.time_left(lease, self.now) {
-            None => self.fail(request, Error::LeaseNotFound),
-            Some((ttl_seconds, remaining_seconds)) => {
-                self.out.push(Effect::LeaseTimeLeft { request, ttl_seconds, remaining_seconds });
-            }
-        }
-    }
-
-    fn end_leases(&mut self) {
-        let expired = self.leases.take_expired(self.now);
-        if !expired.is_empty() {
-            let deadline = self.deadline();
-            self.reads.push(Purpose::RevokeLeases(expired), deadline);
-        }
-    }
-
-    fn revoke_leases(&mut self, leases: Vec<i64>) {
-        // An end that was counted in an earlier term says nothing: others have led meanwhile.
-        let ended = leases.into_iter().filter(|id| self.leases.is_revoking(*id));
-        let revokes = ended
-            .map(|id| pb::InternalRaftRequest {
-                lease_revoke: Some(pb::LeaseRevokeRequest { id }),
-                ..pb::InternalRaftRequest::default()
-            })
-            .collect();
-        // What is lost is asked for again after a while.
-        let _ = self.propose_of_clock(revokes);
-    }
-
-    /// Put what the lease clock decided into this leader's log at once, or nowhere: waiting, or
-    /// forwarded, it could reach the log of a successor that has renewed the lease. The clock
-    /// says again what is lost here. Whether Raft took it.
-    fn propose_of_clock(&mut self, bodies: Vec<pb::InternalRaftRequest>) -> bool {
-        let status = self.node.basic_status();
-        let leads = status.soft_state.role == quorate_raft::Role::Leader
-            && status.hard_state.term.0 == self.leadership.term;
-        if !leads || bodies.is_empty() {
-            return false;
-        }
-        let mut entries = Vec::with_capacity(bodies.len());
-        for body in bodies {
-            let (_, data) = self.name_own(body);
-            entries.push(Entry { data, ..Entry::default() });
-        }
-        self.propose_entries(entries)
-    }
-
-    fn write_lease_checkpoints(&mut self) {
-        let due = self.leases.take_checkpoints(self.now);
-        if !due.is_empty() && !self.propose_of_clock(vec![lease_checkpoint(&due)]) {
-            self.leases.drop_checkpoints(&due);
-        }
-    }
-
-    fn propose_alarm(&mut self) {
-        if self.leadership.leader.is_none()
-            || self.internal.values().any(|own| matches!(own, Internal::Alarm))
-        {
-            return;
-        }
-        let action = match self.quota.take_proposal() {
-            None => return,
-            Some(AlarmProposal::Activate) => pb::alarm_request::AlarmAction::Activate,
-            Some(AlarmProposal::Deactivate) => pb::alarm_request::AlarmAction::Deactivate,
-        };
-        let alarm = pb::InternalRaftRequest {
-            alarm: Some(pb::AlarmRequest {
-                action: action.into(),
-                member_id: self.config.member.0,
-                alarm: pb::AlarmType::Nospace.into(),
-            }),
-            ..pb::InternalRaftRequest::default()
-        };
-        self.propose_own(alarm, Internal::Alarm);
-    }
-
-    /// Put a request of the member's own into the log.
-    fn propose_own(&mut self, body: pb::InternalRaftRequest, purpose: Internal) {
-        let (request, data) = self.name_own(body);
-        let proposal = Proposal { request, data, growth_bytes: 0, priority: Priority::High };
-        let deadline = self.deadline();
-        match self.proposals.push(self.now, deadline, proposal) {
-            Ok(()) => {
-                self.internal.insert(request, purpose);
-            }
-            Err(error) => {
-                if let Internal::Renewal { client, .. } = purpose {
-                    self.fail(client, error);
-                }
-            }
-        }
-    }
-
-    /// Give a request of the member's own its name.
-    fn name_own(&mut self, mut body: pb::InternalRaftRequest) -> (RequestId, Bytes) {
-        let request = self.ids.next_id();
-        body.header = Some(pb::RequestHeader { id: request.0, ..pb::RequestHeader::default() });
-        (request, Bytes::from(body.encode_to_vec()))
     }
 
     fn on_applied(&mut self, applied: Applied) {
@@ -583,13 +353,6 @@ impl Replica {
         self.on_applied_entries(&applied.conf_changes);
         self.finish_reads();
         self.cut_log();
-    }
-
-    fn finish_own(&mut self, request: RequestId) {
-        match self.internal.remove(&request) {
-            None | Some(Internal::Alarm) => {}
-            Some(Internal::Renewal { client, lease }) => self.renew_lease(client, lease),
-        }
     }
 
     fn expire_requests(&mut self) {
@@ -667,17 +430,6 @@ fn raft_config(config: &Config, boot: &Boot) -> quorate_raft::Config {
         disable_conf_change_validation: false,
         step_down_on_removal: true,
         seed: config.seed,
-    }
-}
-
-fn lease_checkpoint(leases: &[(i64, i64)]) -> pb::InternalRaftRequest {
-    let checkpoints = leases
-        .iter()
-        .map(|&(id, remaining_ttl)| pb::LeaseCheckpoint { id, remaining_ttl })
-        .collect();
-    pb::InternalRaftRequest {
-        lease_checkpoint: Some(pb::LeaseCheckpointRequest { checkpoints }),
-        ..pb::InternalRaftRequest::default()
     }
 }
 

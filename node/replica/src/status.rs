@@ -2,6 +2,8 @@
 
 use quorate_raft::NodeId;
 
+use crate::Replica;
+
 /// A member's state at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -73,4 +75,76 @@ pub struct Standing {
     pub is_learner: bool,
     /// Whether its log is being repaired.
     pub is_repairing: bool,
+}
+
+impl Replica {
+    /// What the member says of itself.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let status = self.node.status();
+        let storage = self.node.storage();
+        let followers = status
+            .progress
+            .iter()
+            .map(|(member, progress)| Follower {
+                member: *member,
+                matched: progress.match_index.0,
+                is_active: progress.recent_active,
+            })
+            .collect();
+        Status {
+            member: self.config.member,
+            leader: self.leadership.leader,
+            term: status.basic.hard_state.term.0,
+            vote: Some(status.basic.hard_state.vote).filter(|vote| *vote != NodeId::NONE),
+            last_index: storage.last().0,
+            first_index: storage.first().0,
+            commit: status.basic.hard_state.commit.0,
+            applied: self.applied,
+            is_learner: self.is_learner(),
+            is_repairing: self.repair.is_some(),
+            proposals: self.proposals.len(),
+            reads: self.reads.len(),
+            leases: self.leases.len(),
+            log_bytes: storage.bytes(),
+            followers,
+        }
+    }
+
+    /// What the member says of itself at no cost.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let status = self.node.basic_status();
+        let log = self.node.storage();
+        Standing {
+            role: status.soft_state.role,
+            leader: self.leadership.leader,
+            term: status.hard_state.term.0,
+            vote: status.hard_state.vote.0,
+            commit: status.hard_state.commit.0,
+            applied: self.applied,
+            first_index: log.first().0,
+            last_index: status.last_index.0,
+            log_bytes: log.bytes(),
+            is_learner: self.is_learner(),
+            is_repairing: self.repair.is_some(),
+        }
+    }
+
+    /// How many requests wait for their end.
+    #[must_use]
+    pub fn load(&self) -> usize {
+        self.proposals.len() + self.reads.len() + self.ended_renewals.len()
+    }
+
+    /// For how many milliseconds the lease has ended that waits longest for its revoke, on a
+    /// leader. To be asked for now and then: it looks at all leases.
+    #[must_use]
+    pub fn longest_ended_lease_ms(&self) -> u64 {
+        self.leases.longest_ended_ms(self.now)
+    }
+
+    fn is_learner(&self) -> bool {
+        self.node.raft().tracker().configuration.learners.contains(self.config.member)
+    }
 }

@@ -16,11 +16,13 @@
 mod admin;
 mod chaos;
 mod convert;
+mod happening;
 mod judge;
 mod links;
 mod machine;
 mod marks;
 mod network;
+mod power;
 mod process;
 mod profile;
 mod queue;
@@ -30,22 +32,23 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_api::member_json::Member;
-use quorate_member::open::{Finding, Fresh, OpenError};
+use quorate_member::open::Fresh;
 use quorate_raft::{Message, MessageKind, NodeId};
 use quorate_replica::{Event, SnapshotOutcome};
 use sim_disk::{CrashPolicy, HandleId};
 
 use crate::check::Violation;
-use crate::client::{Call, Client, ClientOptions, Stream};
-use crate::history::{ClientId, MemberId, Outcome, Request, Time, WatchMessage};
+use crate::client::{Client, ClientOptions};
+use crate::history::{ClientId, MemberId, Outcome, Time};
 use crate::random::Random;
 use admin::Admin;
 use chaos::Chaos;
+use happening::Happening;
 use judge::Judge;
 use links::Links;
 use machine::{Machine, Power};
 use network::{End, Network};
-use process::{Output, Stop};
+use process::Output;
 use profile::Profile;
 use queue::Queue;
 use trace::Trace;
@@ -97,31 +100,6 @@ pub enum Detail {
 #[must_use]
 pub fn run(seed: u64, detail: Detail) -> Report {
     World::new(seed, detail).run()
-}
-
-/// Something that is going to happen.
-enum Happening {
-    Tick { machine: u64, incarnation: u32 },
-    TickProgress { machine: u64, incarnation: u32 },
-    Deliver { to: u64, message: Box<Message>, body: Option<Bytes> },
-    SnapshotSent { machine: u64, incarnation: u32, to: u64, outcome: SnapshotOutcome },
-    Connect { machine: u64, peer: u64, up: bool },
-    Disk { machine: u64, incarnation: u32, handle: HandleId },
-    Task { machine: u64, incarnation: u32 },
-    Job { machine: u64, incarnation: u32 },
-    Ask { to: u64, incarnation: u32, client: ClientId, call: Call, request: Box<Request> },
-    Answer { client: ClientId, call: Call, outcome: Box<Outcome> },
-    ToStream { to: u64, incarnation: u32, client: ClientId, stream: Stream, message: WatchMessage },
-    FromStream { client: ClientId, stream: Stream, message: WatchMessage },
-    Hangup { to: u64, incarnation: u32, client: ClientId, stream: Stream },
-    Broken { client: ClientId, stream: Stream },
-    Wake { client: ClientId },
-    Start { machine: u64 },
-    Resume { machine: u64 },
-    Weather,
-    Administrate,
-    Heal,
-    Judge,
 }
 
 struct World {
@@ -515,124 +493,6 @@ impl World {
         Ok(())
     }
 
-    fn on_stop(&mut self, id: u64, stop: Stop) -> Result<(), Violation> {
-        let now = self.now;
-        self.trace.remark(|| format!("{now} {id} stops: {stop:?}"));
-        match stop {
-            Stop::Removed => {
-                self.marks.reach(Mark::MemberRemoved);
-                self.crash(id, CrashPolicy::KeepAll);
-                self.admin.on_gone(id);
-                if let Some(machine) = self.machines.get_mut(&id) {
-                    machine.power = Power::Gone;
-                }
-                return Ok(());
-            }
-            Stop::DiskFailed => self.marks.reach(Mark::DiskFailed),
-            Stop::DiskFull => self.marks.reach(Mark::DiskFull),
-            Stop::Damaged(_) => {
-                self.marks.reach(Mark::DamagedStore);
-                // The member's last act: to write down that its store is damaged.
-                if let Some(machine) = self.machines.get(&id) {
-                    for handle in machine.handles() {
-                        while machine.disk.complete(handle, None) {}
-                    }
-                }
-            }
-            Stop::Broken(why) => {
-                if let Some(violation) = self.judge.on_broken(self.now, id, &why) {
-                    return Err(violation);
-                }
-            }
-        }
-        self.crash(id, CrashPolicy::KeepAll);
-        let delay = 100 + self.random.below(1_000);
-        self.after(delay * MILLIS, Happening::Start { machine: id });
-        Ok(())
-    }
-
-    /// Switch a machine on.
-    fn start(&mut self, id: u64) -> Result<(), Violation> {
-        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
-        if !machine.is_off() {
-            return Ok(());
-        }
-        match machine.open(&self.profile) {
-            Ok(findings) => {
-                for finding in &findings {
-                    self.on_finding(id, finding)?;
-                }
-            }
-            Err(error) => self.on_refused(id, error)?,
-        }
-        self.settle(id)
-    }
-
-    fn on_finding(&mut self, id: u64, finding: &Finding) -> Result<(), Violation> {
-        let now = self.now;
-        self.trace.remark(|| format!("{now} {id} finds {finding:?}"));
-        match finding {
-            Finding::TornTail { .. } => self.marks.reach(Mark::TornTail),
-            Finding::DamagedLog { .. } => self.marks.reach(Mark::DamagedLog),
-            Finding::DamagedStore(_) | Finding::OlderCheckpoint(_) => {
-                self.marks.reach(Mark::DamagedStore);
-            }
-            Finding::Fresh | Finding::Repairing { .. } => {}
-        }
-        if let Finding::DamagedLog { .. } | Finding::DamagedStore(_) = finding {
-            if !self.machines.get(&id).is_some_and(|machine| machine.is_damaged) {
-                return Err(self.judge.refused(self.now, id, &format!("{finding:?}")));
-            }
-            // Damage can be met long after it was done: the member begins with less.
-            self.judge.on_damaged(id);
-        }
-        Ok(())
-    }
-
-    fn on_refused(&mut self, id: u64, error: OpenError) -> Result<(), Violation> {
-        let damaged = self.machines.get(&id).is_some_and(|machine| machine.is_damaged);
-        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
-        machine.power = Power::Refused(error.to_string());
-        self.chaos.count("refused start");
-        if damaged { Ok(()) } else { Err(self.judge.refused(self.now, id, &error.to_string())) }
-    }
-
-    fn on_started(&mut self, id: u64) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
-        let incarnation = machine.incarnation;
-        let interval = machine.tick_interval();
-        if let Some(process) = machine.process()
-            && process.store.applied_index() > 0
-        {
-            self.marks.reach(Mark::CheckpointRestart);
-        }
-        self.after(interval.0, Happening::Tick { machine: id, incarnation });
-        let progress = Happening::TickProgress { machine: id, incarnation };
-        self.after(PROGRESS_MS * MILLIS, progress);
-        self.after(MILLIS, Happening::Job { machine: id, incarnation });
-        self.reconnect(id);
-    }
-
-    /// Power off, at once.
-    fn crash(&mut self, id: u64, policy: CrashPolicy) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
-        if matches!(machine.power, Power::Gone | Power::Refused(_)) {
-            return;
-        }
-        self.judge.on_crash(id, machine.process().map(|process| &*process));
-        machine.power = Power::Off;
-        let now = self.now;
-        self.trace.remark(|| format!("{now} {id} crashes: {policy:?}"));
-        machine.disk.crash(policy);
-        self.busy.retain(|(owner, _), _| *owner != id);
-        for (client, call) in self.links.calls_at(id) {
-            let outcome = Box::new(Outcome::Unknown);
-            self.after(NOTICE_MS * MILLIS, Happening::Answer { client, call, outcome });
-        }
-        self.break_streams_at(id);
-        self.reconnect(id);
-    }
-
     fn note(&mut self, happening: &Happening) {
         let words = happening.words();
         let now = self.now;
@@ -670,113 +530,4 @@ fn running(
         return None;
     }
     machine.process()
-}
-
-impl Happening {
-    /// The machine to which it happens, if to one.
-    fn machine(&self) -> Option<u64> {
-        match self {
-            Self::Tick { machine, .. }
-            | Self::TickProgress { machine, .. }
-            | Self::SnapshotSent { machine, .. }
-            | Self::Disk { machine, .. }
-            | Self::Task { machine, .. }
-            | Self::Job { machine, .. }
-            | Self::Deliver { to: machine, .. }
-            | Self::Ask { to: machine, .. }
-            | Self::ToStream { to: machine, .. }
-            | Self::Hangup { to: machine, .. } => Some(*machine),
-            Self::Connect { .. }
-            | Self::Answer { .. }
-            | Self::FromStream { .. }
-            | Self::Broken { .. }
-            | Self::Wake { .. }
-            | Self::Start { .. }
-            | Self::Resume { .. }
-            | Self::Weather
-            | Self::Administrate
-            | Self::Heal
-            | Self::Judge => None,
-        }
-    }
-
-    /// What the fingerprint takes of it.
-    fn words(&self) -> (u64, u64, u64) {
-        match self {
-            Self::Tick { machine, .. } => (1, *machine, 0),
-            Self::TickProgress { machine, .. } => (2, *machine, 0),
-            Self::Deliver { to, message, .. } => {
-                (3, to << 8 | message.kind.number(), message.index.0 << 16 ^ message.term.0)
-            }
-            Self::SnapshotSent { machine, to, .. } => (4, *machine, *to),
-            Self::Connect { machine, peer, up } => (5, machine << 8 | peer, u64::from(*up)),
-            Self::Disk { machine, handle, .. } => (6, *machine, handle.0),
-            Self::Task { machine, .. } => (7, *machine, 0),
-            Self::Job { machine, .. } => (8, *machine, 0),
-            Self::Ask { to, client, call, .. } => (9, to << 8 | client.0, call.0),
-            Self::Answer { client, call, .. } => (10, client.0, call.0),
-            Self::ToStream { to, client, stream, .. } => (11, to << 8 | client.0, stream.0),
-            Self::FromStream { client, stream, .. } => (12, client.0, stream.0),
-            Self::Hangup { to, client, stream, .. } => (13, to << 8 | client.0, stream.0),
-            Self::Broken { client, stream } => (14, client.0, stream.0),
-            Self::Wake { client } => (15, client.0, 0),
-            Self::Start { machine } => (16, *machine, 0),
-            Self::Weather => (17, 0, 0),
-            Self::Administrate => (18, 0, 0),
-            Self::Heal => (19, 0, 0),
-            Self::Judge => (20, 0, 0),
-            Self::Resume { machine } => (21, *machine, 0),
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Tick { machine, .. } => format!("{machine} ticks"),
-            Self::TickProgress { machine, .. } => format!("{machine} tells progress"),
-            Self::Deliver { to, message, .. } => format!(
-                "{} → {to} {} term {} log {}/{} commit {} entries {} reject {} hint {}",
-                message.from.0,
-                message.kind.name(),
-                message.term.0,
-                message.log_term.0,
-                message.index.0,
-                message.commit.0,
-                message.entries.len(),
-                message.reject,
-                message.reject_hint.0
-            ),
-            Self::SnapshotSent { machine, to, outcome, .. } => {
-                format!("{machine} sent a snapshot to {to}: {outcome:?}")
-            }
-            Self::Connect { machine, peer, up } => format!("{machine} link to {peer}: {up}"),
-            Self::Disk { machine, handle, .. } => format!("{machine} disk {}", handle.0),
-            Self::Task { machine, .. } => format!("{machine} applies"),
-            Self::Job { machine, .. } => format!("{machine} background"),
-            Self::Ask { to, client, call, request, .. } => {
-                format!("client {} asks {to} #{}: {request:?}", client.0, call.0)
-            }
-            Self::Answer { client, call, outcome } => {
-                format!("client {} hears #{}: {outcome:?}", client.0, call.0)
-            }
-            Self::ToStream { to, client, stream, message, .. } => {
-                format!("client {} stream {} tells {to}: {message:?}", client.0, stream.0)
-            }
-            Self::FromStream { client, stream, message } => {
-                format!("client {} stream {} hears: {message:?}", client.0, stream.0)
-            }
-            Self::Hangup { to, client, stream, .. } => {
-                format!("client {} leaves stream {} at {to}", client.0, stream.0)
-            }
-            Self::Broken { client, stream } => {
-                format!("client {} loses stream {}", client.0, stream.0)
-            }
-            Self::Wake { client } => format!("client {} wakes", client.0),
-            Self::Start { machine } => format!("{machine} starts"),
-            Self::Resume { machine } => format!("{machine} goes on"),
-            Self::Weather => "weather".to_owned(),
-            Self::Administrate => "administration".to_owned(),
-            Self::Heal => "healing".to_owned(),
-            Self::Judge => "judgement".to_owned(),
-        }
-    }
 }

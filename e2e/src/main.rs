@@ -1,3 +1,35 @@
-//! The server process.
+//! The project's tools on real processes.
+//!
+//! ```text
+//!   e2e bench            quorate and genuine etcd side by side: a table of ratios
+//!   e2e constant-server  what the benchmark measures as the floor of gRPC
+//! ```
 
-fn main() {}
+use std::process::ExitCode;
+
+mod bench;
+mod constant;
+mod load;
+mod process;
+
+const USAGE: &str = "usage: e2e bench [--help]
+       e2e constant-server ADDRESS";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let result = match arguments.next().as_deref() {
+        Some("bench") => bench::run(arguments.collect()),
+        Some("constant-server") => match arguments.next().and_then(|text| text.parse().ok()) {
+            Some(address) => constant::run(address),
+            None => Err(anyhow::anyhow!("{USAGE}")),
+        },
+        _ => Err(anyhow::anyhow!("{USAGE}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What is asked for on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::process::side;
+
+pub(super) const HELP: &str = "\
+e2e bench: quorate and genuine etcd side by side on this machine
+
+  --quick            fewer repetitions, shorter turns, fewer keys: about four minutes
+  --repetitions N    turns of each side (5)
+  --seconds N        length of a turn (3)
+  --keys N           keys of the large store (1000000)
+  --only A,B         only these groups: floors, put, get, pages, ranges, memory, snapshot,
+                     restart, watch, watch-memory, disk, disturbance
+  --members A,B      cluster sizes for put and get (1,3)
+  --dir DIR          where the servers' data goes; not in memory (target/bench)
+  --output FILE      the results file; a page of the same name with .md beside it
+                     (target/bench/results.json)
+  --quorate FILE     the server to measure, instead of building it
+  --etcd FILE        the etcd to measure, instead of building or finding it
+  --page FILE        measure nothing; make docs/benchmarks.md from a results file";
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Task {
+    Help,
+    Page { results: PathBuf },
+    Measure(Options),
+}
+
+/// Measures that share their servers or their preparation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    Floors,
+    Put,
+    Get,
+    Pages,
+    Ranges,
+    Memory,
+    Snapshot,
+    Restart,
+    Watch,
+    WatchMemory,
+    Disk,
+    Disturbance,
+}
+
+const GROUPS: [(&str, Group); 12] = [
+    ("floors", Group::Floors),
+    ("put", Group::Put),
+    ("get", Group::Get),
+    ("pages", Group::Pages),
+    ("ranges", Group::Ranges),
+    ("memory", Group::Memory),
+    ("snapshot", Group::Snapshot),
+    ("restart", Group::Restart),
+    ("watch", Group::Watch),
+    ("watch-memory", Group::WatchMemory),
+    ("disk", Group::Disk),
+    ("disturbance", Group::Disturbance),
+];
+
+/// How it is measured.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) repetitions: usize,
+    /// The length of a turn.
+    pub(super) turn: Duration,
+    /// Keys of the large store.
+    pub(super) keys: u64,
+    pub(super) only: Vec<Group>,
+    /// Cluster sizes for puts and gets.
+    pub(super) members: Vec<usize>,
+    pub(super) folder: PathBuf,
+    pub(super) output: PathBuf,
+    pub(super) quorate: Option<PathBuf>,
+    pub(super) etcd: Option<PathBuf>,
+}
+
+impl Options {
+    /// Whether a group is to be measured.
+    pub(super) fn has(&self, group: Group) -> bool {
+        self.only.contains(&group)
+    }
+}
+
+/// Read the arguments.
+pub(super) fn parse(arguments: Vec<String>) -> anyhow::Result<Task> {
+    let is_quick = arguments.iter().any(|argument| argument == "--quick");
+    let target = side::root().join("target/bench");
+    let mut options = Options {
+        repetitions: if is_quick { 2 } else { 5 },
+        turn: Duration::from_secs(if is_quick { 2 } else { 3 }),
+        keys: if is_quick { 200_000 } else { 1_000_000 },
+        only: GROUPS.iter().map(|(_, group)| *group).collect(),
+        members: vec![1, 3],
+        output: target.join("results.json"),
+        folder: target,
+        quorate: None,
+        etcd: None,
+    };
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        let (name, mut inline) = match argument.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (argument, None),
+        };
+        let mut value = || {
+            inline
+                .take()
+                .or_else(|| arguments.next())
+                .with_context(|| format!("{name} needs a value"))
+        };
+        match name.as_str() {
+            "--help" | "-h" => return Ok(Task::Help),
+            "--quick" => {}
+            "--repetitions" => options.repetitions = number(&name, &value()?)?,
+            "--seconds" => options.turn = Duration::from_secs(number(&name, &value()?)?),
+            "--keys" => options.keys = number(&name, &value()?)?,
+            "--only" => options.only = groups(&value()?)?,
+            "--members" => {
+                let sizes = value()?;
+                options.members =
+                    sizes.split(',').map(|size| number(&name, size)).collect::<Result<_, _>>()?;
+            }
+            "--dir" => options.folder = value()?.into(),
+            "--output" => options.output = value()?.into(),
+            "--quorate" => options.quorate = Some(value()?.into()),
+            "--etcd" => options.etcd = Some(value()?.into()),
+            "--page" => return Ok(Task::Page { results: value()?.into() }),
+            _ => bail!("{name} is not known\n\n{HELP}"),
+        }
+    }
+    if options.repetitions == 0 || options.turn.is_zero() || options.keys < 10_000 {
+        bail!("at least one repetition, one second and 10000 keys");
+    }
+    Ok(Task::Measure(options))
+}
+
+fn groups(text: &str) -> anyhow::Result<Vec<Group>> {
+    text.split(',')
+        .map(|name| {
+            let known = GROUPS.iter().find(|(known, _)| *known == name);
+            known.map(|(_, group)| *group).with_context(|| format!("{name} is no group\n\n{HELP}"))
+        })
+        .collect()
+}
+
+fn number<N: std::str::FromStr>(name: &str, text: &str) -> anyhow::Result<N> {
+    text.parse().map_err(|_| anyhow::anyhow!("{name} needs a number, not {text}"))
+}

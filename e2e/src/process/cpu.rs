@@ -1,0 +1,81 @@
+//! CPU time and memory as `/proc` tells them.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// CPU of this process so far.
+pub(crate) fn own() -> anyhow::Result<Duration> {
+    of_stat(Path::new("/proc/self/stat"))
+}
+
+/// CPU of a process so far, all its threads together.
+pub(crate) fn of(process: u32) -> anyhow::Result<Duration> {
+    of_stat(Path::new(&format!("/proc/{process}/stat")))
+}
+
+fn of_stat(path: &Path) -> anyhow::Result<Duration> {
+    let text = read(path)?;
+    // The name in parentheses may hold anything; the 14th and 15th field are user and system.
+    let (_, fields) = text.rsplit_once(')').context("no name in a stat file")?;
+    let ticks: u64 =
+        fields.split_whitespace().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+    Ok(ticks_as_time(ticks))
+}
+
+/// Bytes of memory of a process that no file stands behind.
+pub(crate) fn anonymous_bytes(process: u32) -> anyhow::Result<u64> {
+    kilobytes_of(process, "Anonymous:")
+}
+
+/// Bytes of memory of a process in all.
+pub(crate) fn resident_bytes(process: u32) -> anyhow::Result<u64> {
+    kilobytes_of(process, "Rss:")
+}
+
+fn kilobytes_of(process: u32, name: &str) -> anyhow::Result<u64> {
+    let path = format!("/proc/{process}/smaps_rollup");
+    let text = read(Path::new(&path))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    let kilobytes: u64 = number.with_context(|| format!("{path} has no {name}"))?.parse()?;
+    Ok(kilobytes * 1024)
+}
+
+/// CPU time of the whole machine: spent, and taken by its host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine {
+    pub(crate) busy: Duration,
+    pub(crate) stolen: Duration,
+}
+
+/// The machine's CPU time so far.
+pub(crate) fn machine() -> anyhow::Result<Machine> {
+    let text = read(Path::new("/proc/stat"))?;
+    let first = text.lines().next().unwrap_or_default();
+    let fields: Vec<u64> =
+        first.split_whitespace().skip(1).filter_map(|f| f.parse().ok()).collect();
+    let field = |at: usize| fields.get(at).copied().unwrap_or(0);
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let busy = field(0) + field(1) + field(2) + field(5) + field(6);
+    Ok(Machine { busy: ticks_as_time(busy), stolen: ticks_as_time(field(7)) })
+}
+
+/// The percentage of the last ten seconds in which some task waited for a resource (`cpu`, `io`),
+/// if the kernel tells.
+pub(crate) fn pressure(resource: &str) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/pressure/{resource}")).ok()?;
+    let some = text.lines().find(|line| line.starts_with("some"))?;
+    some.split_whitespace().find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
+}
+
+fn ticks_as_time(ticks: u64) -> Duration {
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_micros(ticks.saturating_mul(1_000_000) / per_second)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+}

@@ -9,6 +9,7 @@
 
 mod connection;
 mod listen;
+mod pings;
 
 use std::io;
 use std::num::NonZero;

@@ -1,11 +1,13 @@
 //! Which command was asked for.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::process::ExitCode;
 
 use quorate_api::version::ETCD_VERSION;
 
 use crate::args::environment::{self, Notice};
+use crate::args::file::{self, FileError};
 use crate::args::{self, Words, help, table};
 use crate::config::{Config, ConfigError};
 use crate::{dev, inspect, logging, server};
@@ -76,15 +78,47 @@ fn start(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// The configuration of flags and variables together.
-pub(crate) fn configure(
+/// The configuration of flags and variables together, or of a file alone.
+fn configure(
     mut given: args::Given,
     variables: &[(String, String)],
 ) -> Result<(Config, Vec<Notice>), ConfigError> {
-    let mut notices = environment::apply(&mut given, table::flags(), variables)?;
+    let mut notices = match config_file(&given, variables) {
+        Some(path) => {
+            // Checked before it is left aside: a word that is no flag is a mistake all the same.
+            let words = std::mem::take(&mut given.words);
+            let (read, notices) = file::read(&path, &file_text(&path)?)?;
+            given = args::Given { words, ..read };
+            notices
+        }
+        None => environment::apply(&mut given, table::flags(), variables)?,
+    };
     let (config, more) = Config::read(&given)?;
     notices.extend(more);
     Ok((config, notices))
+}
+
+/// The file of settings, if one is named: on the command line, or else in the environment.
+fn config_file(given: &args::Given, variables: &[(String, String)]) -> Option<String> {
+    let flag = "config-file";
+    let named = given.values.get(flag).filter(|path| !path.is_empty());
+    let variable = environment::variable(flag);
+    let in_environment = || variables.iter().find(|(name, _)| *name == variable);
+    named
+        .or_else(|| in_environment().map(|(_, path)| path).filter(|path| !path.is_empty()))
+        .cloned()
+}
+
+fn file_text(path: &str) -> Result<String, FileError> {
+    let unreadable = |reason: String| FileError::Unreadable { path: path.to_owned(), reason };
+    let open = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    let mut text = String::new();
+    let read = open.take(file::FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    let bytes = read.map_err(|error| unreadable(error.to_string()))?;
+    if bytes as u64 > file::FILE_BYTES_MAX {
+        return Err(unreadable(format!("it has more than {} bytes", file::FILE_BYTES_MAX)));
+    }
+    Ok(text)
 }
 
 /// Run the member until it is told to stop.

@@ -3,6 +3,7 @@
 //! ```text
 //!   words ── syntax ──► Given ─┐
 //!   ETCD_* ─ environment ──────┴─► Given ──► crate::config::Config
+//!   --config-file ── file ───────► Given ──┘   alone, without the two above
 //!   table: every flag of etcd 3.7.1, its default, its help, and what becomes of it here
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! refused, never passed over; the rest that has no effect here says so once.
 
 pub mod environment;
+pub mod file;
 pub mod gates;
 pub mod help;
 mod kind;

@@ -33,12 +33,12 @@ pub struct Given {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SyntaxError {
     /// There is no such flag.
-    #[error("flag provided but not defined: -{name}{}", suggestion(*.nearest))]
+    #[error("flag provided but not defined: -{name}{}", suggestion(.nearest))]
     Unknown {
         /// As given.
         name: String,
-        /// A flag that looks like it.
-        nearest: Option<&'static str>,
+        /// A flag that looks like it, or that took its place.
+        nearest: Option<String>,
     },
     /// The flag's value is missing.
     #[error("flag needs an argument: -{0}")]
@@ -58,8 +58,32 @@ pub enum SyntaxError {
     Malformed(String),
 }
 
-fn suggestion(nearest: Option<&'static str>) -> String {
-    nearest.map(|name| format!(" (did you mean --{name}?)")).unwrap_or_default()
+fn suggestion(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!(" (did you mean --{name}?)")).unwrap_or_default()
+}
+
+/// What flags that etcd 3.6 deprecated and 3.7 removed were called before.
+const EXPERIMENTAL: &str = "experimental-";
+
+/// Removed flags that are feature gates now.
+const NOW_GATES: [(&str, &str); 7] = [
+    ("experimental-compact-hash-check-enabled", "CompactHashCheck"),
+    ("experimental-enable-lease-checkpoint", "LeaseCheckpoint"),
+    ("experimental-enable-lease-checkpoint-persist", "LeaseCheckpointPersist"),
+    ("experimental-initial-corrupt-check", "InitialCorruptCheck"),
+    ("experimental-set-member-localaddr", "SetMemberLocalAddr"),
+    ("experimental-stop-grpc-service-on-defrag", "StopGRPCServiceOnDefrag"),
+    ("experimental-txn-mode-write-with-shared-buffer", "TxnModeWriteWithSharedBuffer"),
+];
+
+/// What took the place of a flag that etcd 3.7 removed.
+pub(super) fn removed(name: &str) -> Option<String> {
+    if let Some((_, gate)) = NOW_GATES.iter().find(|(gone, _)| *gone == name) {
+        return Some(format!("feature-gates={gate}=true"));
+    }
+    let name = name.strip_prefix(EXPERIMENTAL)?;
+    let names = super::table::flags().map(|flag| flag.name);
+    nearest(name, names).map(str::to_owned)
 }
 
 /// What follows a word that is no flag.
@@ -109,7 +133,7 @@ pub fn parse(
                 return Ok(given);
             }
             let names = flags.clone().map(|flag| flag.name);
-            let nearest = nearest(name, names);
+            let nearest = removed(name).or_else(|| nearest(name, names).map(str::to_owned));
             return Err(SyntaxError::Unknown { name: name.to_owned(), nearest });
         };
         let value = match value {

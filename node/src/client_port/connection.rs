@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tonic::body::Body;
 
 use super::listen::Listener;
+use super::pings::Pinged;
 use crate::config::KeepAlive;
 use crate::grpc::{Grpc, Measured};
 use crate::http::{self as plain, Paths};
@@ -175,6 +176,7 @@ where
 {
     let builder = builder(options);
     let call = service_fn(move |request| service.clone().call(request));
+    let stream = Pinged::new(stream, options.keep_alive.ping_interval_min);
     let connection = builder.serve_connection(TokioIo::new(stream), call);
     tokio::pin!(connection);
     let ended = tokio::select! {

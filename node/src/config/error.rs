@@ -3,6 +3,7 @@
 use quorate_api::urls::UrlError;
 
 use crate::args::environment::EnvironmentError;
+use crate::args::file::FileError;
 use crate::args::gates::GateError;
 
 /// Why a configuration is refused.
@@ -11,6 +12,8 @@ use crate::args::gates::GateError;
 pub enum ConfigError {
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Gate(#[from] GateError),
     #[error("{0:?} is not a valid flag")]

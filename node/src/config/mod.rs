@@ -116,6 +116,8 @@ pub struct KeepAlive {
     pub interval: Option<Duration>,
     /// How long it may take to answer; `None` for ever.
     pub timeout: Option<Duration>,
+    /// What must pass between two pings of a client.
+    pub ping_interval_min: Duration,
 }
 
 /// The log for people.

@@ -21,6 +21,10 @@ pub(super) const ELECTION_MS_MAX: u64 = 50_000;
 /// Elections take at least so many heartbeats (etcd's).
 const ELECTION_HEARTBEATS_MIN: u64 = 5;
 
+/// What must pass between two pings of a client when `--grpc-keepalive-min-time` is 0: what gRPC
+/// itself asks for, which etcd then leaves in force.
+const PING_INTERVAL_UNSET: Duration = Duration::from_secs(300);
+
 /// Values with their defaults.
 struct Values<'given>(&'given Given);
 
@@ -298,7 +302,11 @@ fn auto_compaction(values: &Values<'_>) -> Result<AutoCompaction, ConfigError> {
 
 fn keep_alive(values: &Values<'_>) -> KeepAlive {
     let some = |flag| Some(values.duration(flag)).filter(|time: &Duration| !time.is_zero());
-    KeepAlive { interval: some("grpc-keepalive-interval"), timeout: some("grpc-keepalive-timeout") }
+    KeepAlive {
+        interval: some("grpc-keepalive-interval"),
+        timeout: some("grpc-keepalive-timeout"),
+        ping_interval_min: some("grpc-keepalive-min-time").unwrap_or(PING_INTERVAL_UNSET),
+    }
 }
 
 fn logging(values: &Values<'_>) -> Result<Logging, ConfigError> {

@@ -32,6 +32,7 @@ fn defaults_are_etcds() {
     assert_eq!(config.auto_compaction, AutoCompaction::Off);
     assert_eq!((config.request_bytes_max, config.txn_ops_max), (1_572_864, 128));
     assert_eq!(config.keep_alive.interval, Some(Duration::from_secs(7_200)));
+    assert_eq!(config.keep_alive.ping_interval_min, Duration::from_secs(5));
     assert!(config.pre_vote && config.strict_reconfiguration);
     assert_eq!(config.check_initial_cluster(), Ok(()));
 }
@@ -126,7 +127,6 @@ fn what_would_be_less_safe_than_asked_for_is_refused() {
         (&["--auth-token=jwt,x=y"], "Only simple"),
         (&["--host-whitelist=a"], "only * is"),
         (&["--cors=http://a"], "only * is"),
-        (&["--config-file=a"], "Not supported"),
         (&["--discovery-endpoints=a"], "Not supported"),
         (&["--listen-peer-urls=https://127.0.0.1:1"], "TLS is not supported"),
         (&["--name=a", "--initial-cluster=a=https://b:1"], "TLS is not supported"),

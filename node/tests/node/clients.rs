@@ -220,3 +220,33 @@ fn etcdctl_finds_its_member() {
         .expect("etcdutl runs");
     assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
 }
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).expect("small").to_be_bytes();
+    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
+    bytes.extend_from_slice(&stream.to_be_bytes());
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+#[test]
+fn a_client_that_pings_too_often_is_sent_away_as_etcd_does() {
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    let member = Member::start("pings");
+    let mut stream = TcpStream::connect(("127.0.0.1", member.client_port)).expect("connects");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    hello.extend(frame(SETTINGS, 0, 0, &[]));
+    for _ in 0..4 {
+        hello.extend(frame(PING, 0, 0, b"01234567"));
+    }
+    stream.write_all(&hello).expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer and an end");
+    let mut goodbye = vec![0, 0, 0, 0, 0, 0, 0, 11];
+    goodbye.extend(b"too_many_pings");
+    let goodbye = frame(7, 0, 0, &goodbye);
+    assert!(answer.ends_with(&goodbye), "{answer:?}");
+}

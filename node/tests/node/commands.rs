@@ -67,7 +67,8 @@ fn exit_codes_are_etcds() {
         (&["--election-timeout=1"], 1, "at least as 5 times"),
         (&["--name=a", "b"], 1, "\"b\" is not a valid flag"),
         (&["--cert-file=x"], 1, "TLS is not supported"),
-        (&["--config-file=x"], 1, "Not supported"),
+        (&["--experimental-initial-corrupt-check"], 2, "mean --feature-gates=InitialCorruptCheck"),
+        (&["--config-file=nothing-here"], 1, "cannot read nothing-here: No such file"),
         (&["gateway"], 1, "not part of this program"),
         (&["log", "inspect", "nothing-here"], 1, "no such directory"),
         (&["log", "repair", "nothing-here"], 1, "no such directory"),
@@ -86,9 +87,33 @@ fn a_setting_given_twice_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     assert!(said.contains("conflicting environment variable"), "{said}");
-    let output = command(&[]).env("ETCD_CONFIG_FILE", "b").output().expect("it runs");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("--config-file=b: Not supported"));
+}
+
+#[test]
+fn a_file_leaves_flags_and_variables_aside() {
+    let folder = format!("{}/config-file", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = |name: &str, content: &str| {
+        let path = format!("{folder}/{name}");
+        std::fs::write(&path, content).expect("written");
+        path
+    };
+    // What ends the start is what the file says; the flags beside it would end it otherwise.
+    let path = file("bad.yaml", "name: a\nelection-timeout: 1\n");
+    let named = format!("--config-file={path}");
+    let said = |command: &mut Command| {
+        let output = command.output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    let conflict = said(command(&[&named, "--heartbeat-interval=0"]).env("ETCD_NAME", "b"));
+    assert!(conflict.contains("--election-timeout[1ms] should be at least"), "{conflict}");
+    // A variable names a file, too, and the command line's goes first.
+    let bad = file("typo.yaml", "name: a\nheartbeat-intervall: 100\n");
+    let variable = said(command(&[]).env("ETCD_CONFIG_FILE", &bad));
+    assert!(variable.contains("typo.yaml: unknown key heartbeat-intervall"), "{variable}");
+    let both = said(command(&[&named]).env("ETCD_CONFIG_FILE", &bad));
+    assert!(both.contains("--election-timeout"), "{both}");
 }
 
 #[test]

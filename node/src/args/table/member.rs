@@ -71,12 +71,11 @@ pub(super) static TIMING: [Entry; 10] = [
         Duration,
         "How often an idle watch that wants it hears how far it is.",
     ),
-    accepted(
+    works(
         "grpc-keepalive-min-time",
         "5s",
         Duration,
-        "How often clients may ping.",
-        "Nobody is cut off for pings here.",
+        "What must pass between two pings of a client; who pings more often is sent away.",
     ),
     works(
         "grpc-keepalive-interval",
@@ -144,12 +143,12 @@ pub(super) static LIMITS: [Entry; 9] = [
 ];
 
 pub(super) static CONFIGURATION: [Entry; 3] = [
-    refused(
+    works(
         "config-file",
         "",
         Text,
-        "A file with all settings, which leaves flags and environment aside.",
-        "Not supported: give the settings as flags or as ETCD_* variables.",
+        "A file with all settings, YAML or JSON, which leaves flags and variables aside. Keys are \
+         flags without dashes; durations are nanoseconds.",
     ),
     works(
         "feature-gates",

@@ -118,6 +118,14 @@ fn what_is_not_understood_is_said_in_gos_words() {
     let unknown = "flag provided but not defined: -dta-dir (did you mean --data-dir?)";
     assert_eq!(text(&["--dta-dir", "x"]), unknown);
     assert_eq!(text(&["--qwertyuiop"]), "flag provided but not defined: -qwertyuiop");
+    for (removed, now) in [
+        ("initial-corrupt-check", "feature-gates=InitialCorruptCheck=true"),
+        ("watch-progress-notify-interval", "watch-progress-notify-interval"),
+        ("snapshot-catch-up-entries", "snapshot-catchup-entries"),
+    ] {
+        let said = text(&[&format!("--experimental-{removed}=x")]);
+        assert!(said.ends_with(&format!("(did you mean --{now}?)")), "{said}");
+    }
     assert_eq!(text(&["--name"]), "flag needs an argument: -name");
     assert_eq!(text(&["---name"]), "bad flag syntax: ---name");
     assert_eq!(text(&["--=x"]), "bad flag syntax: --=x");

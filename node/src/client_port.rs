@@ -21,7 +21,7 @@ use quorate_api::limits::REQUEST_OVERHEAD_BYTES;
 use crate::config::Config;
 use crate::grpc::{Grpc, GrpcOptions};
 use crate::http::Paths;
-use crate::member::Member;
+use crate::member::{Member, deliver};
 use crate::stopping::StopSwitch;
 use connection::{Connections, Service};
 use listen::Listener;
@@ -106,6 +106,7 @@ impl ClientPort {
                     let service = Service { grpc: grpc.clone(), member: member.clone(), paths };
                     connection::accept(listener, service, connections, stopping.clone())
                 });
+                runtime.spawn(deliver());
                 runtime.block_on(connection::run(all.collect(), DRAIN));
                 // Blocking readers of snapshots see that nobody takes their pieces.
                 runtime.shutdown_background();

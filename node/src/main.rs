@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Requests are many small allocations of many threads, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     quorate::run(std::env::args_os())
 }

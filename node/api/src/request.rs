@@ -171,23 +171,37 @@ pub struct Wrapped {
 
 /// Wraps an encoded request with its header as the data of an entry. One allocation, one copy.
 pub fn wrap(header: &RequestHeader, kind: RequestKind, request: &[u8]) -> Bytes {
+    wrap_with(header, kind, request.len(), |entry| entry.put_slice(request))
+}
+
+/// [`wrap`] for a request that is not encoded yet: it is encoded where it will stand.
+pub fn wrap_message(header: &RequestHeader, kind: RequestKind, request: &impl Message) -> Bytes {
+    wrap_with(header, kind, request.encoded_len(), |entry| request.encode_raw(entry))
+}
+
+fn wrap_with(
+    header: &RequestHeader,
+    kind: RequestKind,
+    request_bytes: usize,
+    encode_request: impl FnOnce(&mut BytesMut),
+) -> Bytes {
     let header_bytes = header.encoded_len();
     let mut entry = BytesMut::with_capacity(
-        field_len(kind.field(), request.len()) + field_len(HEADER_FIELD, header_bytes),
+        field_len(kind.field(), request_bytes) + field_len(HEADER_FIELD, header_bytes),
     );
-    let put_request = |entry: &mut BytesMut| {
-        encode_key(kind.field(), WireType::LengthDelimited, entry);
-        encode_varint(request.len() as u64, entry);
-        entry.put_slice(request);
+    let put_header = |entry: &mut BytesMut| {
+        encode_key(HEADER_FIELD, WireType::LengthDelimited, entry);
+        encode_varint(header_bytes as u64, entry);
+        header.encode_raw(entry);
     };
-    if kind.field() < HEADER_FIELD {
-        put_request(&mut entry);
-    }
-    encode_key(HEADER_FIELD, WireType::LengthDelimited, &mut entry);
-    encode_varint(header_bytes as u64, &mut entry);
-    header.encode_raw(&mut entry);
     if kind.field() > HEADER_FIELD {
-        put_request(&mut entry);
+        put_header(&mut entry);
+    }
+    encode_key(kind.field(), WireType::LengthDelimited, &mut entry);
+    encode_varint(request_bytes as u64, &mut entry);
+    encode_request(&mut entry);
+    if kind.field() < HEADER_FIELD {
+        put_header(&mut entry);
     }
     entry.freeze()
 }
@@ -227,6 +241,17 @@ pub fn split(mut entry: Bytes) -> Result<Wrapped, RequestError> {
     }
     let header = header.unwrap_or(RequestHeader { id, ..RequestHeader::default() });
     Ok(Wrapped { header, request })
+}
+
+/// The kind of an entry whose request comes first, as [`wrap`] writes the kinds of keys and leases,
+/// from its first bytes alone. `None` for any other.
+pub fn leading_kind(mut entry: &[u8]) -> Option<RequestKind> {
+    match decode_key(&mut entry) {
+        Ok((field, WireType::LengthDelimited)) if field < HEADER_FIELD => {
+            RequestKind::from_field(field)
+        }
+        _ => None,
+    }
 }
 
 /// The whole request, decoded. `bytes` fields are slices of the entry.

@@ -10,10 +10,9 @@
 //! What a request must be like is checked here, before it costs anybody anything.
 
 use bytes::Bytes;
-use prost::Message;
 use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
-use quorate_api::request::{RequestKind, wrap};
+use quorate_api::request::{RequestKind, wrap_message};
 use quorate_replica::{Priority, Proposal, RequestId};
 use quorate_store::apply::check;
 use quorate_store::entry::Reply;
@@ -68,14 +67,13 @@ pub enum Route {
 /// # Errors
 /// The client's answer, if the request is not as it must be.
 pub fn route(request: &Request, id: RequestId, limits: &RequestLimits) -> Result<Route, Error> {
-    let propose = |kind, encoded: Vec<u8>, growth_bytes, priority| {
-        let header = pb::RequestHeader { id: id.0, ..pb::RequestHeader::default() };
-        let data = wrap(&header, kind, &encoded);
+    let propose = |data: Bytes, growth_bytes, priority| {
         if data.len() > limits.request_bytes_max {
             return Err(Error::RequestTooLarge);
         }
         Ok(Route::Propose(Proposal { request: id, data, growth_bytes, priority }))
     };
+    let header = pb::RequestHeader { id: id.0, ..pb::RequestHeader::default() };
     match request {
         Request::Range(range) => {
             check::check_range(range)?;
@@ -84,11 +82,11 @@ pub fn route(request: &Request, id: RequestId, limits: &RequestLimits) -> Result
         Request::Put(put) => {
             check::check_put(put)?;
             let growth = quota::put_cost(put);
-            propose(RequestKind::Put, put.encode_to_vec(), growth, Priority::Normal)
+            propose(wrap_message(&header, RequestKind::Put, put), growth, Priority::Normal)
         }
         Request::DeleteRange(delete) => {
             check::check_delete_range(delete)?;
-            propose(RequestKind::DeleteRange, delete.encode_to_vec(), 0, Priority::Normal)
+            propose(wrap_message(&header, RequestKind::DeleteRange, delete), 0, Priority::Normal)
         }
         Request::Txn(txn) => {
             check::check_txn(txn, limits.txn_ops_max)?;
@@ -96,23 +94,27 @@ pub fn route(request: &Request, id: RequestId, limits: &RequestLimits) -> Result
                 return Ok(if check::is_serializable(txn) { Route::Serve } else { Route::Confirm });
             }
             let growth = quota::txn_cost(txn);
-            propose(RequestKind::Txn, txn.encode_to_vec(), growth, Priority::Normal)
+            propose(wrap_message(&header, RequestKind::Txn, txn), growth, Priority::Normal)
         }
         Request::Compact(compact) => {
-            propose(RequestKind::Compaction, compact.encode_to_vec(), 0, Priority::Normal)
+            propose(wrap_message(&header, RequestKind::Compaction, compact), 0, Priority::Normal)
         }
         Request::LeaseGrant(grant) => {
             let grant = checked_grant(grant, id, limits)?;
             let growth = quota::LEASE_BYTES;
-            propose(RequestKind::LeaseGrant, grant.encode_to_vec(), growth, Priority::Normal)
+            propose(
+                wrap_message(&header, RequestKind::LeaseGrant, &grant),
+                growth,
+                Priority::Normal,
+            )
         }
         Request::LeaseRevoke(revoke) => {
-            propose(RequestKind::LeaseRevoke, revoke.encode_to_vec(), 0, Priority::Normal)
+            propose(wrap_message(&header, RequestKind::LeaseRevoke, revoke), 0, Priority::Normal)
         }
         Request::LeaseKeepAlive(renew) => Ok(Route::RenewLease(renew.id)),
         Request::LeaseTimeToLive(ask) => Ok(Route::LeaseTimeLeft(ask.id)),
         Request::Alarm(alarm) => {
-            propose(RequestKind::Alarm, alarm.encode_to_vec(), 0, Priority::High)
+            propose(wrap_message(&header, RequestKind::Alarm, alarm), 0, Priority::High)
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -53,7 +54,10 @@ pub(super) struct Service {
 }
 
 impl Service {
-    async fn call(mut self, request: Request<Incoming>) -> Result<Response<Measured>, Infallible> {
+    async fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Measured>, Infallible> {
         let content_type = request.headers().get(CONTENT_TYPE);
         let is_grpc = self.paths == Paths::All
             && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
@@ -175,6 +179,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let builder = builder(options);
+    // Shared by the connection's requests: cloning all services for each would cost more than some
+    // of the requests do.
+    let service = Arc::new(service);
     let call = service_fn(move |request| service.clone().call(request));
     let stream = Pinged::new(stream, options.keep_alive.ping_interval_min);
     let connection = builder.serve_connection(TokioIo::new(stream), call);

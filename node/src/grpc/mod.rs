@@ -126,7 +126,7 @@ impl Grpc {
     }
 
     /// Answer a call. Never fails: errors are statuses.
-    pub(crate) async fn call(&mut self, request: Request<Incoming>) -> Response<Measured> {
+    pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Measured> {
         let mut call = metrics::Call::begin(request.uri().path());
         let response = match self.admission.check(&request, call.kind()) {
             Err(status) => status.into_http(),
@@ -146,15 +146,15 @@ impl Grpc {
         measured::measure(response, &mut call)
     }
 
-    async fn dispatch(&mut self, request: Request<Received>) -> Response<Body> {
+    async fn dispatch(&self, request: Request<Received>) -> Response<Body> {
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         let served: Result<Response<Body>, Infallible> = match service {
-            "etcdserverpb.KV" => self.kv.call(request).await,
-            "etcdserverpb.Watch" => self.watch.call(request).await,
-            "etcdserverpb.Lease" => self.lease.call(request).await,
-            "etcdserverpb.Cluster" => self.cluster.call(request).await,
-            "etcdserverpb.Maintenance" => self.maintenance.call(request).await,
-            "grpc.health.v1.Health" => self.health.call(request).await,
+            "etcdserverpb.KV" => self.kv.clone().call(request).await,
+            "etcdserverpb.Watch" => self.watch.clone().call(request).await,
+            "etcdserverpb.Lease" => self.lease.clone().call(request).await,
+            "etcdserverpb.Cluster" => self.cluster.clone().call(request).await,
+            "etcdserverpb.Maintenance" => self.maintenance.clone().call(request).await,
+            "grpc.health.v1.Health" => self.health.clone().call(request).await,
             unknown => Ok(Status::unimplemented(format!("unknown service {unknown}")).into_http()),
         };
         match served {

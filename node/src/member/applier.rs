@@ -1,11 +1,13 @@
 //! The only writer of the store.
 //!
 //! ```text
-//!   core ── Apply, Pin, Install ──► queue ──► applier ─► store ─► hub, waiters ─► core: Applied
+//!   core ── Apply, Pin, Install ──► queue ──► whoever has the turn ─► store ─► hub, waiters
+//!                                                                        └─► core: Applied
 //! ```
 //!
-//! Tasks are done in their order, by a thread of their own. Between two of them the background work
-//! may have the store.
+//! Tasks are done in their order, by whoever has the turn. What is little is done at once by
+//! whoever brought it, as waking another thread would cost more than the work; everything else is
+//! left to the applier's own thread. Between two tasks the background work may have the store.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -13,8 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLockWriteGuard};
+use quorate_api::request::{self, RequestKind};
 use quorate_member::applier;
-use quorate_raft::{Entry, Index, SnapshotMetadata, Term};
+use quorate_raft::{Entry, EntryKind, Index, SnapshotMetadata, Term};
 use quorate_replica::{Event, LeaseChange};
 use quorate_store::bbolt::FileSource;
 use quorate_store::entry::{Fatal, Touched};
@@ -34,6 +37,13 @@ const FLUSH_WAIT: Duration = Duration::from_millis(20);
 /// A batch that takes longer is counted as slow; etcd's.
 const SLOW_APPLY: Duration = Duration::from_millis(100);
 
+/// Entries that are applied by whoever brings them: those of a few clients at once. More of them
+/// are worth a thread of their own, beside which the log goes on.
+const ENTRIES_HERE_MAX: usize = 16;
+
+/// Bytes of an entry that is applied by whoever brings it.
+const BYTES_HERE_MAX: usize = 16 << 10;
+
 /// What the applier is to do.
 pub(super) enum Task {
     /// Apply committed entries.
@@ -44,11 +54,26 @@ pub(super) enum Task {
     Install(SnapshotMetadata),
 }
 
+/// Whether they take a moment only: a few changes of single keys or leases.
+fn is_all_little(entries: &[Entry]) -> bool {
+    entries.len() <= ENTRIES_HERE_MAX && entries.iter().all(is_little)
+}
+
+fn is_little(entry: &Entry) -> bool {
+    let kind = request::leading_kind(&entry.data);
+    entry.kind == EntryKind::Normal
+        && entry.data.len() <= BYTES_HERE_MAX
+        && matches!(kind, Some(RequestKind::Put | RequestKind::Txn | RequestKind::LeaseGrant))
+}
+
 /// The applier's queue.
 #[derive(Default)]
 pub(super) struct Applier {
     queue: Mutex<Queue>,
     has_news: Condvar,
+    /// Only who has it takes tasks. Who finds it taken leaves what it brought to whoever has it,
+    /// who looks again after letting go.
+    turn: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -57,10 +82,20 @@ struct Queue {
     is_ended: bool,
 }
 
+/// What whoever brought tasks is to do about the first of them.
+enum Next {
+    Nothing,
+    Here(Vec<Entry>),
+    Thread,
+}
+
 impl Applier {
+    /// Queue a task: [`Shared::apply_here`] sees to it, once no lock is held any more.
     pub(super) fn push(&self, task: Task) {
-        self.queue.lock().tasks.push_back(task);
-        self.has_news.notify_one();
+        let mut queue = self.queue.lock();
+        if !queue.is_ended {
+            queue.tasks.push_back(task);
+        }
     }
 
     /// What is queued is not done any more.
@@ -76,16 +111,44 @@ impl Applier {
         self.queue.lock().is_ended
     }
 
-    fn next(&self) -> Option<Task> {
+    fn is_empty(&self) -> bool {
+        self.queue.lock().tasks.is_empty()
+    }
+
+    /// Wait until there is a task; whether there will be one.
+    fn wait(&self) -> bool {
         let mut queue = self.queue.lock();
-        loop {
-            if queue.is_ended {
-                return None;
-            }
-            if let Some(task) = queue.tasks.pop_front() {
-                return Some(task);
-            }
+        while queue.tasks.is_empty() && !queue.is_ended {
             self.has_news.wait(&mut queue);
+        }
+        !queue.is_ended
+    }
+
+    /// The next task, for whoever has the turn.
+    fn take(&self) -> Option<Task> {
+        self.queue.lock().tasks.pop_front()
+    }
+
+    /// Leave a task that was taken to the thread.
+    fn give_back(&self, task: Task) {
+        let mut queue = self.queue.lock();
+        if !queue.is_ended {
+            queue.tasks.push_front(task);
+        }
+        drop(queue);
+        self.has_news.notify_one();
+    }
+
+    /// The next task if it is little, for whoever has the turn.
+    fn take_little(&self) -> Next {
+        let mut queue = self.queue.lock();
+        match queue.tasks.pop_front() {
+            None => Next::Nothing,
+            Some(Task::Apply(entries)) if is_all_little(&entries) => Next::Here(entries),
+            Some(task) => {
+                queue.tasks.push_front(task);
+                Next::Thread
+            }
         }
     }
 }
@@ -93,22 +156,57 @@ impl Applier {
 impl Shared {
     /// The applier's thread.
     pub(super) fn run_applier(&self) {
-        while let Some(task) = self.applier.next() {
-            let done = match task {
-                Task::Apply(entries) => self.apply(&entries),
-                Task::Pin => {
-                    self.pin();
-                    Ok(())
+        while self.applier.wait() {
+            let turn = self.applier.turn.lock();
+            while let Some(task) = self.applier.take() {
+                let done = match task {
+                    Task::Apply(entries) => self.apply(&entries),
+                    Task::Pin => {
+                        self.pin();
+                        Ok(())
+                    }
+                    Task::Install(metadata) => self.install(metadata),
+                };
+                if let Err(stop) = done {
+                    return self.fail(stop);
                 }
-                Task::Install(metadata) => self.install(metadata),
-            };
-            if let Err(stop) = done {
-                match stop {
-                    Stop::Damaged(what) => self.note_damage(&what),
-                    stop => self.stop(stop),
-                }
-                return;
             }
+            drop(turn);
+        }
+    }
+
+    /// Do what was queued if it is little and nothing is in its way; leave it to the applier's
+    /// thread otherwise. For whoever holds no lock.
+    pub(super) fn apply_here(&self) {
+        while !self.applier.is_empty() {
+            let Some(turn) = self.applier.turn.try_lock() else { return };
+            loop {
+                let entries = match self.applier.take_little() {
+                    Next::Nothing => break,
+                    Next::Thread => {
+                        self.applier.has_news.notify_one();
+                        return;
+                    }
+                    Next::Here(entries) => entries,
+                };
+                let store = self.store.try_write();
+                let Some(store) = store.filter(|store| !store.mvcc().log().must_wait()) else {
+                    return self.applier.give_back(Task::Apply(entries));
+                };
+                if let Err(stop) = self.apply_to(store, &entries) {
+                    return self.fail(stop);
+                }
+            }
+            drop(turn);
+        }
+    }
+
+    /// Nothing is applied behind what could not be.
+    fn fail(&self, stop: Stop) {
+        self.applier.end();
+        match stop {
+            Stop::Damaged(what) => self.note_damage(&what),
+            stop => self.stop(stop),
         }
     }
 
@@ -130,7 +228,17 @@ impl Shared {
     }
 
     fn apply(&self, entries: &[Entry]) -> Result<(), Stop> {
-        let Some(mut store) = self.store_for_more() else { return Ok(()) };
+        match self.store_for_more() {
+            Some(store) => self.apply_to(store, entries),
+            None => Ok(()),
+        }
+    }
+
+    fn apply_to(
+        &self,
+        mut store: RwLockWriteGuard<'_, Store>,
+        entries: &[Entry],
+    ) -> Result<(), Stop> {
         let began = Instant::now();
         let batch = applier::apply(&mut store, entries, |id| self.waiters.has(id));
         let mut batch = batch.map_err(|fatal| match fatal {
@@ -150,9 +258,8 @@ impl Shared {
         }
         drop(store);
         self.watches.wake(&woken);
-        for (request, reply) in batch.replies {
-            self.waiters.answer(request, Answer::Reply(reply));
-        }
+        let replies = batch.replies.into_iter();
+        self.waiters.answer_all(replies.map(|(request, reply)| (request, Answer::Reply(reply))));
         metrics::applied(batch.applied.index);
         metrics::store_changed(puts as u64, deletes as u64, 0);
         count_leases(&batch.applied.leases);

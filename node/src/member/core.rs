@@ -122,9 +122,8 @@ impl Shared {
             self.turn(state_ref, disk_has_news);
             let answers = std::mem::take(&mut state_ref.answers);
             drop(state);
-            for (request, answer) in answers {
-                self.waiters.answer(request, answer);
-            }
+            self.waiters.answer_all(answers.into_iter());
+            self.apply_here();
             // Whoever came while the lock was taken has left, and relies on this look.
             if self.core.inbox.lock().is_empty() && !self.core.disk_has_news.load(SeqCst) {
                 return;

@@ -48,6 +48,7 @@ pub use requests::Here;
 pub use snapshots::PinnedSnapshot;
 pub use start::{Directory, Running, StartError, bootstrap, is_empty, named};
 pub use stop::Stop;
+pub(crate) use waiters::deliver;
 pub use watches::WatchStream;
 
 use crate::config::Config;

@@ -1,19 +1,30 @@
 //! Who waits for which request.
+//!
+//! ```text
+//!   applier ── answers of a batch ──► mailbox of a thread ── one wake-up ──► its requests' tasks
+//! ```
+//! Waking a task from another thread costs a system call; waking it from its own thread does not.
+//! So a thread that serves clients has a mailbox, which is woken once for all answers of a batch.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use quorate_api::Error;
 use quorate_replica::{RequestId, RequestIds};
 use quorate_store::entry::Reply;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Makers of names, each with a lane of its own, so that threads rarely meet at one.
 const LANES: u8 = 8;
 
 /// Maps of waiting requests, so that threads rarely meet at one.
 const SHARDS: usize = 16;
+
+/// Answers that are given one by one: a mailbox would be a step more.
+const ANSWERS_SINGLE_MAX: usize = 1;
 
 /// What a request comes to.
 #[derive(Debug)]
@@ -34,7 +45,46 @@ pub(super) enum Answer {
     Failed(Error),
 }
 
-type Shard = Mutex<HashMap<RequestId, oneshot::Sender<Answer>>>;
+/// A request that has no answer yet.
+struct Waiter {
+    sender: oneshot::Sender<Answer>,
+    /// Of the thread on which it waits, if that has one.
+    mailbox: Option<Arc<Mailbox>>,
+}
+
+impl Waiter {
+    fn answer(self, answer: Answer) {
+        // Whoever waited may have gone.
+        let _ = self.sender.send(answer);
+    }
+}
+
+type Shard = Mutex<HashMap<RequestId, Waiter>>;
+
+/// Answers on their way to the thread where their requests wait.
+#[derive(Default)]
+struct Mailbox {
+    arrived: Mutex<Vec<(Waiter, Answer)>>,
+    news: Notify,
+}
+
+thread_local! {
+    static MAILBOX: RefCell<Option<Arc<Mailbox>>> = const { RefCell::new(None) };
+}
+
+/// From now on, requests of this thread get their answers from here. To be run on the thread's own
+/// runtime for as long as it has requests; never ends.
+pub(crate) async fn deliver() {
+    let mailbox = Arc::new(Mailbox::default());
+    MAILBOX.with_borrow_mut(|own| *own = Some(mailbox.clone()));
+    loop {
+        mailbox.news.notified().await;
+        let arrived = std::mem::take(&mut *mailbox.arrived.lock());
+        for (waiter, answer) in arrived {
+            waiter.answer(answer);
+        }
+    }
+}
 
 /// The requests of this member's clients that have no answer yet.
 pub(super) struct Waiters {
@@ -68,7 +118,8 @@ impl Waiters {
     /// Wait for a request that is about to be submitted.
     pub(super) fn wait(&self, request: RequestId) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
-        self.shard(request).lock().insert(request, sender);
+        let mailbox = MAILBOX.with_borrow(Clone::clone);
+        self.shard(request).lock().insert(request, Waiter { sender, mailbox });
         receiver
     }
 
@@ -79,18 +130,39 @@ impl Waiters {
 
     /// Answer a request, if somebody waits for it.
     pub(super) fn answer(&self, request: RequestId, answer: Answer) {
-        let sender = self.shard(request).lock().remove(&request);
-        if let Some(sender) = sender {
-            // Whoever waited may have gone.
-            let _ = sender.send(answer);
+        let waiter = self.shard(request).lock().remove(&request);
+        if let Some(waiter) = waiter {
+            waiter.answer(answer);
+        }
+    }
+
+    /// Answer requests, as far as somebody waits for them.
+    pub(super) fn answer_all(&self, answers: impl ExactSizeIterator<Item = (RequestId, Answer)>) {
+        if answers.len() <= ANSWERS_SINGLE_MAX {
+            return answers.for_each(|(request, answer)| self.answer(request, answer));
+        }
+        let mut woken: Vec<Arc<Mailbox>> = Vec::new();
+        for (request, answer) in answers {
+            let Some(waiter) = self.shard(request).lock().remove(&request) else { continue };
+            let Some(mailbox) = waiter.mailbox.clone() else {
+                waiter.answer(answer);
+                continue;
+            };
+            mailbox.arrived.lock().push((waiter, answer));
+            if !woken.iter().any(|known| Arc::ptr_eq(known, &mailbox)) {
+                woken.push(mailbox);
+            }
+        }
+        for mailbox in woken {
+            mailbox.news.notify_one();
         }
     }
 
     /// Answer everybody: the member ends.
     pub(super) fn fail_all(&self, error: Error) {
         for shard in &self.shards {
-            for (_, sender) in std::mem::take(&mut *shard.lock()) {
-                let _ = sender.send(Answer::Failed(error));
+            for (_, waiter) in std::mem::take(&mut *shard.lock()) {
+                waiter.answer(Answer::Failed(error));
             }
         }
     }

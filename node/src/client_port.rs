@@ -9,22 +9,26 @@
 
 mod connection;
 mod listen;
+mod open_files;
 mod pings;
 
 use std::io;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use quorate_api::limits::REQUEST_OVERHEAD_BYTES;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::grpc::{Grpc, GrpcOptions};
-use crate::http::Paths;
+use crate::http::{Access, Paths, Plain, Transport};
 use crate::member::{Member, deliver};
+use crate::memory::Budget;
 use crate::stopping::StopSwitch;
-use connection::{Connections, Service};
-use listen::Listener;
+use connection::{Connections, Serves, Service};
+use listen::{Listener, Ports};
 
 /// How long calls may take to end once the member stops: longer than a request waits for its
 /// entry would only keep the process.
@@ -41,6 +45,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// No connection could be served.
+    #[error(transparent)]
+    Files(#[from] open_files::TooFew),
     /// No thread or runtime can be had.
     #[error("cannot start a thread for clients: {0}")]
     Thread(#[from] io::Error),
@@ -50,8 +57,9 @@ pub enum Error {
 #[derive(Debug)]
 pub struct ClientPort {
     /// For each thread its listeners.
-    listeners: Vec<Vec<(Listener, Paths)>>,
+    listeners: Vec<Vec<(Listener, Serves)>>,
     grpc: GrpcOptions,
+    access: Arc<Access>,
     connections: Connections,
 }
 
@@ -63,13 +71,18 @@ impl ClientPort {
     pub fn open(config: &Config) -> Result<Self, Error> {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let mut listeners: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
-        let clients = config.listen_client_urls.as_slice().iter().map(|url| (url, Paths::All));
-        let metrics = config.listen_metrics_urls.iter().map(|url| (url, Paths::Metrics));
-        for (url, paths) in clients.chain(metrics) {
-            let opened = listen::open(url, threads)
+        let connections_max = open_files::connections_max()?;
+        let is_split = !config.listen_client_http_urls.is_empty();
+        let clients = if is_split { Serves::Grpc } else { Serves::Everything };
+        let clients = config.listen_client_urls.as_slice().iter().map(|url| (url, clients));
+        let plain = config.listen_client_http_urls.iter().map(|url| (url, Serves::Http));
+        let metrics = config.listen_metrics_urls.iter().map(|url| (url, Serves::Metrics));
+        let ports = if config.shares_ports { Ports::Shared } else { Ports::Own };
+        for (url, serves) in clients.chain(plain).chain(metrics) {
+            let opened = listen::open(url, threads, ports)
                 .map_err(|source| Error::Listen { url: url.to_string(), source })?;
             for (thread, listener) in listeners.iter_mut().zip(opened) {
-                thread.push((listener, paths));
+                thread.push((listener, serves));
             }
         }
         let message_bytes = config.request_bytes_max.saturating_add(REQUEST_OVERHEAD_BYTES);
@@ -81,10 +94,14 @@ impl ClientPort {
                 watch_progress_interval: config.watch_progress_interval,
                 election_timeout: Duration::from_millis(config.election_ms),
                 quota_bytes: config.quota_bytes,
+                slow_call: config.slow_call,
+                budget: Budget::new(config.memory_bytes_max),
             },
+            access: Arc::new(Access::new(&config.host_whitelist, &config.cors)),
             connections: Connections {
                 streams_max: config.concurrent_streams_max,
                 keep_alive: config.keep_alive,
+                room: Arc::new(Semaphore::new(connections_max)),
             },
         })
     }
@@ -97,13 +114,23 @@ impl ClientPort {
         let (switch, stopping) = StopSwitch::new();
         let mut threads = Vec::new();
         for (number, listeners) in self.listeners.into_iter().enumerate() {
-            let grpc = Grpc::new(member, self.grpc, &stopping);
-            let (member, stopping) = (member.clone(), stopping.clone());
-            let connections = self.connections;
+            let grpc = Grpc::new(member, &self.grpc, &stopping);
+            let plain = Plain {
+                member: member.clone(),
+                paths: Paths::All,
+                transport: Transport::Plain,
+                access: self.access.clone(),
+                budget: self.grpc.budget.clone(),
+            };
+            let (connections, stopping) = (self.connections.clone(), stopping.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let run = move || {
-                let all = listeners.into_iter().map(|(listener, paths)| {
-                    let service = Service { grpc: grpc.clone(), member: member.clone(), paths };
+                let all = listeners.into_iter().map(|(listener, serves)| {
+                    let service = Service::new(grpc.clone(), plain.clone(), serves);
+                    let connections = match serves {
+                        Serves::Metrics => connections.of_metrics(),
+                        Serves::Everything | Serves::Grpc | Serves::Http => connections.clone(),
+                    };
                     connection::accept(listener, service, connections, stopping.clone())
                 });
                 runtime.spawn(deliver());

@@ -18,6 +18,7 @@ mod http;
 mod inspect;
 pub mod logging;
 pub mod member;
+mod memory;
 pub mod metrics;
 pub mod peer;
 mod program;

@@ -6,6 +6,11 @@
 //! ```
 
 use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -19,8 +24,19 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::args::environment::Notice;
 use crate::config::{Level, LogFormat, LogOutput, Logging};
 
+/// A file that lines cannot be written to.
+#[derive(Debug, thiserror::Error)]
+#[error("--log-outputs: cannot write to {}: {source}", path.display())]
+pub struct OutputError {
+    path: PathBuf,
+    source: io::Error,
+}
+
 /// Write what the process says from now on. The first call of a process counts.
-pub fn start(settings: Logging) {
+///
+/// # Errors
+/// [`OutputError`] for the first file that cannot be opened.
+pub fn start(settings: &Logging) -> Result<(), OutputError> {
     let level = match settings.level {
         Level::Debug => LevelFilter::DEBUG,
         Level::Info => LevelFilter::INFO,
@@ -29,15 +45,57 @@ pub fn start(settings: Logging) {
     };
     let subscriber =
         tracing_subscriber::fmt().with_max_level(level).event_format(Lines(settings.format));
+    let outputs: Result<Vec<Output>, OutputError> =
+        settings.outputs.iter().map(Output::open).collect();
+    let subscriber = subscriber.with_writer(Arc::new(Outputs(outputs?))).finish();
     // An error means that a subscriber is there already.
-    let _ = match settings.output {
-        LogOutput::Stderr => tracing::subscriber::set_global_default(
-            subscriber.with_writer(std::io::stderr).finish(),
-        ),
-        LogOutput::Stdout => tracing::subscriber::set_global_default(
-            subscriber.with_writer(std::io::stdout).finish(),
-        ),
-    };
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(())
+}
+
+/// Where lines go.
+#[derive(Debug)]
+enum Output {
+    Stderr,
+    Stdout,
+    File(File),
+}
+
+impl Output {
+    /// Files grow at their end, whoever else writes or truncates them, and are their owner's alone.
+    fn open(output: &LogOutput) -> Result<Self, OutputError> {
+        Ok(match output {
+            LogOutput::Stderr => Self::Stderr,
+            LogOutput::Stdout => Self::Stdout,
+            LogOutput::File(path) => {
+                let file = File::options().append(true).create(true).mode(0o600).open(path);
+                let failed = |source| OutputError { path: path.clone(), source };
+                Self::File(file.map_err(failed)?)
+            }
+        })
+    }
+}
+
+/// All places that lines go to.
+#[derive(Debug)]
+struct Outputs(Vec<Output>);
+
+impl io::Write for &Outputs {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        for output in &self.0 {
+            // A full disk of one must not keep the line from the others, nor stop the member.
+            let _ = match output {
+                Output::Stderr => io::stderr().write_all(line),
+                Output::Stdout => io::stdout().write_all(line),
+                Output::File(file) => (&mut &*file).write_all(line),
+            };
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Write what reading the configuration came to.

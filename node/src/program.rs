@@ -68,7 +68,9 @@ fn start(arguments: &[String]) -> ExitCode {
         .collect();
     match configure(given, &variables) {
         Ok((config, notices)) => {
-            logging::start(config.logging);
+            if let Err(error) = logging::start(&config.logging) {
+                return args::failure(&error);
+            }
             for notice in notices {
                 logging::notice(&notice);
             }

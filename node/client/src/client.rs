@@ -21,8 +21,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// The time for an answer of one endpoint. Streams have none.
     pub call_timeout: Duration,
-    /// The time between pings on a connection, also while it is idle, so that a dead member is
-    /// noticed. etcd cuts connections that ping more often than every 5 s.
+    /// The time between pings on a connection with calls under way, so that a dead member is
+    /// noticed. Members cut connections that ping more often than every 5 s, or without a call.
     pub keep_alive_interval: Duration,
     /// The time for a ping's answer.
     pub keep_alive_timeout: Duration,
@@ -205,7 +205,7 @@ fn endpoint_of(endpoint: &str, options: &Options) -> Result<Endpoint, Error> {
         .connect_timeout(options.connect_timeout)
         .http2_keep_alive_interval(options.keep_alive_interval)
         .keep_alive_timeout(options.keep_alive_timeout)
-        .keep_alive_while_idle(true)
+        .keep_alive_while_idle(false)
         .tcp_nodelay(true))
 }
 

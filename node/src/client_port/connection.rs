@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tonic::body::Body;
 
@@ -21,8 +22,7 @@ use super::listen::Listener;
 use super::pings::Pinged;
 use crate::config::KeepAlive;
 use crate::grpc::{Grpc, Measured};
-use crate::http::{self as plain, Paths};
-use crate::member::Member;
+use crate::http::{self as plain, Paths, Plain};
 use crate::stopping::Stopping;
 
 /// Bytes that all streams of a connection may have on their way. Bursts of small messages on one
@@ -37,35 +37,77 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(300);
 /// After an accept that failed, for example for want of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Bytes of one stream that are handed to a connection before its client takes them.
+const SEND_BYTES_MAX: usize = 128 << 10;
+
 /// How connections are kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connections {
     /// Streams of one connection.
     pub(super) streams_max: u32,
     pub(super) keep_alive: KeepAlive,
+    /// One for each connection that may be open: whoever comes then waits to be accepted.
+    pub(super) room: Arc<Semaphore>,
+}
+
+/// Connections to addresses of health and metrics: they are answered when clients have all others.
+const METRICS_CONNECTIONS_MAX: usize = 64;
+
+impl Connections {
+    /// The same for an address of health and metrics.
+    pub(super) fn of_metrics(&self) -> Self {
+        Self { room: Arc::new(Semaphore::new(METRICS_CONNECTIONS_MAX)), ..self.clone() }
+    }
+
+    /// Wait until another connection may be open.
+    async fn room(&self) -> OwnedSemaphorePermit {
+        self.room.clone().acquire_owned().await.expect("it is never closed")
+    }
+}
+
+/// What an address is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// gRPC and plain HTTP.
+    Everything,
+    /// gRPC alone.
+    Grpc,
+    /// Plain HTTP alone.
+    Http,
+    /// Plain HTTP of health and metrics alone.
+    Metrics,
 }
 
 /// What a connection is served with.
 #[derive(Clone)]
 pub(super) struct Service {
-    pub(super) grpc: Grpc,
-    pub(super) member: Member,
-    pub(super) paths: Paths,
+    grpc: Grpc,
+    plain: Plain,
+    serves: Serves,
 }
 
 impl Service {
+    pub(super) fn new(grpc: Grpc, plain: Plain, serves: Serves) -> Self {
+        let paths = if serves == Serves::Metrics { Paths::Metrics } else { Paths::All };
+        Self { grpc, plain: Plain { paths, ..plain }, serves }
+    }
+
     async fn call(
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Measured>, Infallible> {
         let content_type = request.headers().get(CONTENT_TYPE);
-        let is_grpc = self.paths == Paths::All
-            && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc {
-            return Ok(self.grpc.call(request).await);
-        }
-        let (method, uri) = (request.method(), request.uri());
-        let answer = plain::answer(&self.member, self.paths, method, uri).await;
+        let is_grpc =
+            content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let answer = match self.serves {
+            Serves::Everything | Serves::Grpc if is_grpc => {
+                return Ok(self.grpc.call(request).await);
+            }
+            Serves::Grpc => plain::only_grpc(),
+            Serves::Everything | Serves::Http | Serves::Metrics => {
+                self.plain.answer(&request).await
+            }
+        };
         Ok(answer.map(|body| Measured::plain(Body::new(body))))
     }
 }
@@ -105,13 +147,13 @@ pub(super) async fn accept(
     let accepted = match listener {
         Listener::Tcp(listener) => match TcpListener::from_std(listener) {
             Ok(listener) => {
-                accept_tcp(listener, &mut connections, &service, options, &stopping).await
+                accept_tcp(listener, &mut connections, &service, &options, &stopping).await
             }
             Err(error) => Err(error),
         },
         Listener::Unix(listener) => match UnixListener::from_std(listener) {
             Ok(listener) => {
-                accept_unix(listener, &mut connections, &service, options, &stopping).await
+                accept_unix(listener, &mut connections, &service, &options, &stopping).await
             }
             Err(error) => Err(error),
         },
@@ -122,21 +164,37 @@ pub(super) async fn accept(
     connections
 }
 
+/// What is accepted, once there is room for it.
+async fn accepting<T>(
+    options: &Connections,
+    accept: impl Future<Output = T>,
+) -> (OwnedSemaphorePermit, T) {
+    let room = options.room().await;
+    (room, accept.await)
+}
+
+/// Serve a connection in its room.
+async fn holding(room: OwnedSemaphorePermit, served: impl Future<Output = ()>) {
+    served.await;
+    drop(room);
+}
+
 async fn accept_tcp(
     listener: TcpListener,
     connections: &mut JoinSet<()>,
     service: &Service,
-    options: Connections,
+    options: &Connections,
     stopping: &Stopping,
 ) -> io::Result<()> {
     loop {
         tokio::select! {
             () = stopping.clone().wait() => return Ok(()),
-            accepted = listener.accept() => match accepted {
+            (room, accepted) = accepting(options, listener.accept()) => match accepted {
                 Ok((stream, _)) => {
                     // A small answer must not wait for the one before to be acknowledged.
                     let _ = stream.set_nodelay(true);
-                    connections.spawn(serve(stream, service.clone(), options, stopping.clone()));
+                    let served = serve(stream, service.clone(), options.clone(), stopping.clone());
+                    connections.spawn(holding(room, served));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a client could not be accepted");
@@ -152,15 +210,16 @@ async fn accept_unix(
     listener: UnixListener,
     connections: &mut JoinSet<()>,
     service: &Service,
-    options: Connections,
+    options: &Connections,
     stopping: &Stopping,
 ) -> io::Result<()> {
     loop {
         tokio::select! {
             () = stopping.clone().wait() => return Ok(()),
-            accepted = listener.accept() => match accepted {
+            (room, accepted) = accepting(options, listener.accept()) => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, service.clone(), options, stopping.clone()));
+                    let served = serve(stream, service.clone(), options.clone(), stopping.clone());
+                    connections.spawn(holding(room, served));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a client could not be accepted");
@@ -178,7 +237,7 @@ async fn serve<S>(stream: S, service: Service, options: Connections, stopping: S
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let builder = builder(options);
+    let builder = builder(&options);
     // Shared by the connection's requests: cloning all services for each would cost more than some
     // of the requests do.
     let service = Arc::new(service);
@@ -198,9 +257,13 @@ where
     }
 }
 
-fn builder(options: Connections) -> auto::Builder<TokioExecutor> {
+fn builder(options: &Connections) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_TIMEOUT);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX as usize);
     let mut http2 = builder.http2();
     http2
         .timer(TokioTimer::new())
@@ -209,6 +272,7 @@ fn builder(options: Connections) -> auto::Builder<TokioExecutor> {
         .adaptive_window(false)
         .max_concurrent_streams(options.streams_max)
         .max_header_list_size(HEADER_BYTES_MAX)
+        .max_send_buf_size(SEND_BYTES_MAX)
         .keep_alive_interval(options.keep_alive.interval);
     if let Some(timeout) = options.keep_alive.timeout {
         http2.keep_alive_timeout(timeout);

@@ -19,15 +19,26 @@ pub(super) enum Listener {
     Unix(UnixListener),
 }
 
+/// Whose a port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ports {
+    /// This process's.
+    Own,
+    /// Also that of other processes which share it.
+    Shared,
+}
+
 /// Open an address for so many threads. A Unix socket is for the first thread alone.
-pub(super) fn open(url: &Url, threads: usize) -> io::Result<Vec<Listener>> {
+pub(super) fn open(url: &Url, threads: usize, ports: Ports) -> io::Result<Vec<Listener>> {
     if url.scheme().is_unix() {
         return Ok(vec![Listener::Unix(open_unix(url.address())?)]);
     }
     let address = resolve(url)?;
-    // Sockets that share a port would share it with another member of this user, too: first make
-    // sure that nobody has it.
-    drop(open_tcp(address, Sharing::Alone)?);
+    if ports == Ports::Own {
+        // Sockets that share a port would share it with another member of this user, too: first
+        // make sure that nobody has it.
+        drop(open_tcp(address, Sharing::Alone)?);
+    }
     (0..threads).map(|_| open_tcp(address, Sharing::WithThreads).map(Listener::Tcp)).collect()
 }
 

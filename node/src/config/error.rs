@@ -60,8 +60,19 @@ pub enum ConfigError {
          LeaseCheckpoint"
     )]
     LeaseCheckpointPersist,
-    #[error("--log-outputs {0:?}: only default, stderr or stdout, and only one of them")]
-    LogOutput(String),
+    #[error(
+        "multi logoutput for \"default\" is not supported yet: name stderr in --log-outputs={0}"
+    )]
+    LogDefaultAmongOthers(String),
+    #[error(
+        "--log-outputs=systemd/journal is not supported: under systemd, what goes to stderr (the \
+         default) is in the journal"
+    )]
+    LogJournal,
+    #[error("--log-outputs={0} has an empty name; expected stderr, stdout or files, with commas")]
+    LogNoOutput(String),
+    #[error("--cors: {0:?} is no origin; expected scheme://host:port, several with commas, or *")]
+    Origin(String),
     #[error("--name must not be empty")]
     NoName,
     #[error("--compact-hash-check-time must be >0 (set to 0s)")]

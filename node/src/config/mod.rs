@@ -45,8 +45,16 @@ pub struct Config {
     pub listen_client_urls: Urls,
     /// Where to listen for peers; at least one.
     pub listen_peer_urls: Urls,
+    /// Where to listen for plain HTTP of clients. If anywhere, the client URLs are for gRPC alone.
+    pub listen_client_http_urls: Vec<Url>,
     /// Where to listen for metrics and health alone; often nothing.
     pub listen_metrics_urls: Vec<Url>,
+    /// Whether other processes may listen at the same ports.
+    pub shares_ports: bool,
+    /// Names that plain HTTP may call the member by, joined by commas; `*` for any.
+    pub host_whitelist: String,
+    /// Origins whose pages may ask over plain HTTP, joined by commas; `*` for any.
+    pub cors: String,
     /// Where clients reach the member.
     pub advertise_client_urls: Urls,
     /// Where peers reach the member.
@@ -63,6 +71,8 @@ pub struct Config {
     pub election_ms: u64,
     /// Whether a candidate asks first whether it could win.
     pub pre_vote: bool,
+    /// Whether a member without others need not wait for them when it starts.
+    pub first_election_early: bool,
     /// Applied entries between two checkpoints, above 0.
     pub snapshot_entries: u64,
     /// Entries kept behind a checkpoint for members that lag.
@@ -85,6 +95,14 @@ pub struct Config {
     pub watch_progress_interval: Duration,
     /// Pings on connections of clients.
     pub keep_alive: KeepAlive,
+    /// Bytes of memory that the process may have; `None` for what the system says.
+    pub memory_bytes_max: Option<u64>,
+    /// What takes longer to apply is written to the log.
+    pub slow_apply: Duration,
+    /// What takes longer to answer is written to the log.
+    pub slow_call: Duration,
+    /// Whether the time of every call is measured.
+    pub measures_calls: bool,
     /// The log for people.
     pub logging: Logging,
 }
@@ -121,14 +139,14 @@ pub struct KeepAlive {
 }
 
 /// The log for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
     /// What is written.
     pub level: Level,
     /// How it looks.
     pub format: LogFormat,
-    /// Where it goes.
-    pub output: LogOutput,
+    /// Where it goes: to all of these.
+    pub outputs: Vec<LogOutput>,
 }
 
 /// The least serious lines that are written. etcd's two above error are written as errors here.
@@ -154,17 +172,19 @@ pub enum LogFormat {
 }
 
 /// Where lines go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogOutput {
     /// Standard error.
     Stderr,
     /// Standard output.
     Stdout,
+    /// The end of a file.
+    File(PathBuf),
 }
 
 impl Default for Logging {
     fn default() -> Self {
-        Self { level: Level::Info, format: LogFormat::Json, output: LogOutput::Stderr }
+        Self { level: Level::Info, format: LogFormat::Json, outputs: vec![LogOutput::Stderr] }
     }
 }
 

@@ -87,10 +87,11 @@ impl Config {
             wal_dir: Some(values.text("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
             listen_client_urls: bound(&values, "listen-client-urls")?,
             listen_peer_urls: bound(&values, "listen-peer-urls")?,
-            listen_metrics_urls: match values.text("listen-metrics-urls") {
-                "" => Vec::new(),
-                _ => bound(&values, "listen-metrics-urls")?.as_slice().to_vec(),
-            },
+            listen_client_http_urls: bound_if_any(&values, "listen-client-http-urls")?,
+            listen_metrics_urls: bound_if_any(&values, "listen-metrics-urls")?,
+            shares_ports: values.boolean("socket-reuse-port"),
+            host_whitelist: values.text("host-whitelist").to_owned(),
+            cors: origins(&values)?,
             advertise_client_urls: reachable(&values, "advertise-client-urls")?,
             initial_advertise_peer_urls: reachable(&values, "initial-advertise-peer-urls")?,
             initial_cluster: initial_cluster(&values)?,
@@ -102,6 +103,7 @@ impl Config {
             heartbeat_ms: values.unsigned("heartbeat-interval"),
             election_ms: values.unsigned("election-timeout"),
             pre_vote: values.boolean("pre-vote"),
+            first_election_early: values.boolean("initial-election-tick-advance"),
             snapshot_entries: match values.unsigned("snapshot-count") {
                 0 => limits::SNAPSHOT_ENTRIES_DEFAULT,
                 count => count,
@@ -117,6 +119,10 @@ impl Config {
             strict_reconfiguration: values.boolean("strict-reconfig-check"),
             watch_progress_interval: values.duration("watch-progress-notify-interval"),
             keep_alive: keep_alive(&values),
+            memory_bytes_max: Some(values.unsigned("memory-limit-bytes")).filter(|max| *max > 0),
+            slow_apply: values.duration("warning-apply-duration"),
+            slow_call: values.duration("warning-unary-request-duration"),
+            measures_calls: values.text("metrics") == "extensive",
             logging: logging(&values)?,
         };
         check_timing(&config)?;
@@ -207,10 +213,20 @@ fn data_dir(values: &Values<'_>) -> PathBuf {
     }
 }
 
+fn bound_if_any(values: &Values<'_>, flag: &'static str) -> Result<Vec<Url>, ConfigError> {
+    match values.text(flag) {
+        "" => Ok(Vec::new()),
+        _ => bound(values, flag).map(|urls| urls.as_slice().to_vec()),
+    }
+}
+
 /// URLs to listen at: an address of this machine, not a name that others must resolve.
 fn bound(values: &Values<'_>, flag: &'static str) -> Result<Urls, ConfigError> {
     let urls = values.urls(flag)?;
     for url in urls.as_slice() {
+        if url.scheme().is_unix() && flag != "listen-peer-urls" {
+            continue;
+        }
         check_scheme(flag, url)?;
         if url.host() != "localhost" && without_zone(url.host()).parse::<IpAddr>().is_err() {
             return Err(ConfigError::Bind(url.to_string()));
@@ -227,7 +243,9 @@ fn without_zone(host: &str) -> &str {
 fn reachable(values: &Values<'_>, flag: &'static str) -> Result<Urls, ConfigError> {
     let urls = values.urls(flag)?;
     for url in urls.as_slice() {
-        check_scheme(flag, url)?;
+        if !url.scheme().is_unix() || flag != "advertise-client-urls" {
+            check_scheme(flag, url)?;
+        }
         if url.host().is_empty() {
             let (urls, url) = (urls.to_string(), url.to_string());
             return Err(ConfigError::EmptyHost { flag, urls, url });
@@ -241,7 +259,7 @@ fn check_scheme(flag: &'static str, url: &Url) -> Result<(), ConfigError> {
     let why = match url.scheme() {
         Scheme::Http => return Ok(()),
         Scheme::Https => "TLS is not supported",
-        Scheme::Unix | Scheme::Unixs => "Unix sockets are not supported",
+        Scheme::Unix | Scheme::Unixs => "members reach each other over TCP alone",
     };
     Err(ConfigError::Scheme { flag, url: url.to_string(), why })
 }
@@ -320,10 +338,37 @@ fn logging(values: &Values<'_>) -> Result<Logging, ConfigError> {
         "console" => LogFormat::Console,
         _ => LogFormat::Json,
     };
-    let output = match values.text("log-outputs") {
-        "default" | "stderr" => LogOutput::Stderr,
-        "stdout" => LogOutput::Stdout,
-        other => return Err(ConfigError::LogOutput(other.to_owned())),
-    };
-    Ok(Logging { level, format, output })
+    Ok(Logging { level, format, outputs: log_outputs(values.text("log-outputs"))? })
+}
+
+fn log_outputs(text: &str) -> Result<Vec<LogOutput>, ConfigError> {
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    let mut outputs = Vec::new();
+    for name in &names {
+        let output = match *name {
+            "default" if names.len() > 1 => {
+                return Err(ConfigError::LogDefaultAmongOthers(text.to_owned()));
+            }
+            "systemd/journal" => return Err(ConfigError::LogJournal),
+            "" => return Err(ConfigError::LogNoOutput(text.to_owned())),
+            "default" | "stderr" => LogOutput::Stderr,
+            "stdout" => LogOutput::Stdout,
+            path => LogOutput::File(path.into()),
+        };
+        if !outputs.contains(&output) {
+            outputs.push(output);
+        }
+    }
+    Ok(outputs)
+}
+
+fn origins(values: &Values<'_>) -> Result<String, ConfigError> {
+    let text = values.text("cors");
+    let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    for origin in origins {
+        if origin != "*" && !origin.contains("://") {
+            return Err(ConfigError::Origin(origin.to_owned()));
+        }
+    }
+    Ok(text.to_owned())
 }

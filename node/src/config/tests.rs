@@ -67,10 +67,13 @@ fn settings_are_taken_over() {
     assert_eq!(config.keep_alive.interval, None);
     assert_eq!(config.initial_cluster_state, ClusterState::Existing);
     assert_eq!(config.listen_metrics_urls.len(), 1);
-    let logging =
-        Logging { level: Level::Error, format: LogFormat::Console, output: LogOutput::Stdout };
+    let outputs = vec![LogOutput::Stdout];
+    let logging = Logging { level: Level::Error, format: LogFormat::Console, outputs };
     assert_eq!(config.logging, logging);
     assert_eq!(config.snapshot_entries, 10_000);
+    let files = read(&["--log-outputs=stderr,a.log,stderr,/b"]).logging.outputs;
+    let file = |name: &str| LogOutput::File(name.into());
+    assert_eq!(files, [LogOutput::Stderr, file("a.log"), file("/b")]);
     let minutes = read(&["--auto-compaction-retention=5m"]).auto_compaction;
     assert_eq!(minutes, AutoCompaction::Periodic(Duration::from_secs(300)));
     let mode = "--auto-compaction-mode=revision";
@@ -125,17 +128,24 @@ fn what_would_be_less_safe_than_asked_for_is_refused() {
         (&["--peer-client-cert-auth"], "TLS is not supported"),
         (&["--cipher-suites=a"], "TLS is not supported"),
         (&["--auth-token=jwt,x=y"], "Only simple"),
-        (&["--host-whitelist=a"], "only * is"),
-        (&["--cors=http://a"], "only * is"),
         (&["--discovery-endpoints=a"], "Not supported"),
         (&["--listen-peer-urls=https://127.0.0.1:1"], "TLS is not supported"),
         (&["--name=a", "--initial-cluster=a=https://b:1"], "TLS is not supported"),
-        (&["--log-outputs=/tmp/x"], "only default, stderr or stdout"),
+        (&["--log-outputs=systemd/journal"], "under systemd, what goes to stderr"),
+        (&["--log-outputs=stdout,default"], "multi logoutput"),
+        (&["--log-outputs=stdout,"], "empty name"),
+        (&["--cors=a.com"], "\"a.com\" is no origin"),
+        (&["--listen-peer-urls=unix://x"], "over TCP alone"),
+        (&["--initial-advertise-peer-urls=unix://x"], "over TCP alone"),
         (&["--max-learners=-1"], "out of range"),
     ] {
         let text = refusal(words);
         assert!(text.contains(part), "{words:?}: {text}");
     }
+    // Sockets of this machine are for clients, not for peers.
+    let words =
+        ["--listen-client-urls=unix://a,http://127.0.0.1:1", "--advertise-client-urls=unix://a"];
+    assert!(read(&words).listen_client_urls.as_slice()[1].scheme().is_unix());
     // A default that is written down changes nothing.
     read(&["--client-cert-auth=false", "--cors=*", "--auth-token=simple", "--cert-file="]);
 }

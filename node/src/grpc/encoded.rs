@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   RangeResponse    0a <header>  { 12 len <KeyValue> }*  18 more  20 count
-//!   WatchResponse    as the hub encodes it
+//!   WatchResponse    0a <header>  numbers  { 5a len <Event> }*
 //! ```
 
 use bytes::{Buf, BufMut, Bytes};
@@ -17,6 +17,7 @@ use prost::{DecodeError, Message};
 use quorate_api::etcdserverpb as pb;
 use quorate_store::mvcc::range::RangeOutcome;
 use quorate_store::mvcc::stream::RangeChunk;
+use quorate_store::watch::Response;
 
 const HEADER: u32 = 1;
 const KVS: u8 = 2 << 3 | 2;
@@ -136,17 +137,21 @@ impl Message for RangeStreamResponse {
     }
 }
 
-/// `etcdserverpb.WatchResponse`, encoded by the hub.
+/// `etcdserverpb.WatchResponse` around events that the hub has encoded once for all. It is written
+/// when it is sent: a client that does not read keeps no copy.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct WatchResponse(pub(super) Bytes);
+pub(crate) struct WatchResponse {
+    pub(super) header: pb::ResponseHeader,
+    pub(super) response: Response,
+}
 
 impl Message for WatchResponse {
     fn encode_raw(&self, out: &mut impl BufMut) {
-        out.put_slice(&self.0);
+        self.response.encode_to(&self.header, out);
     }
 
     fn encoded_len(&self) -> usize {
-        self.0.len()
+        self.response.encoded_len(&self.header)
     }
 
     /// Nothing is kept: the message is only sent.

@@ -2,21 +2,25 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+use prost::Message as _;
 use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
 use quorate_member::route::Request as Routed;
 use quorate_store::apply::check;
 use quorate_store::entry::Reply;
-use quorate_store::mvcc::range::{RangeCursor, RangeOutcome};
+use quorate_store::mvcc::range::{self, RangeCursor, RangeOutcome};
 use quorate_store::mvcc::stream::{RangeStream, StreamRefusal};
 use tonic::{Request, Response, Status};
 
 use super::admission::is_learner;
 use super::encoded::{RangeResponse, RangeStreamResponse};
 use super::etcdserverpb::kv_server;
+use super::measured::Room;
 use super::status;
 use super::streams::{Answers, driven, send};
 use crate::member::Member;
+use crate::memory::{Budget, COUNTED_BYTES_MIN, Held};
 use crate::metrics;
 
 /// Steps of a range between which other work of the thread goes on.
@@ -25,14 +29,21 @@ const STEPS_PER_TURN: usize = 8;
 /// Messages of a range, made when the client has room for them.
 type RangeMessages = Answers<RangeStreamResponse>;
 
+/// Copies of an answer's bytes that are there at one time: as they are stored, and on the wire.
+const COPIES: u64 = 2;
+
+/// Messages of a streamed range that are there at one time: sent, and made ahead.
+const STREAMED_MESSAGES: u64 = 2;
+
 pub(super) struct Kv {
     member: Member,
     request_bytes_max: u64,
+    budget: Budget,
 }
 
 impl Kv {
-    pub(super) fn new(member: Member, request_bytes_max: u64) -> Self {
-        Self { member, request_bytes_max }
+    pub(super) fn new(member: Member, request_bytes_max: u64, budget: Budget) -> Self {
+        Self { member, request_bytes_max, budget }
     }
 
     /// The member's part of a header around the reply's revision.
@@ -43,22 +54,88 @@ impl Kv {
         });
     }
 
-    async fn range_in_steps(&self, request: pb::RangeRequest) -> Result<RangeOutcome, Status> {
+    /// The answer, and the room that it takes.
+    async fn range_in_steps(
+        &self,
+        request: pb::RangeRequest,
+    ) -> Result<(RangeOutcome, Held), Status> {
         check::check_range(&request).map_err(status::of)?;
         if !request.serializable {
             self.member.confirm().await.map_err(status::of)?;
+        }
+        let mut held = self.budget.hold();
+        if !range::is_stepped(&request) {
+            let store = self.member.readable_store().await;
+            let at_once = range::estimated_bytes(store.mvcc(), &request);
+            drop(store);
+            grow_to(&mut held, at_once)?;
         }
         let mut cursor = RangeCursor::new(request);
         loop {
             for _ in 0..STEPS_PER_TURN {
                 let step = cursor.step(self.member.readable_store().await.mvcc());
                 if let Some(outcome) = step.map_err(status::of_read)? {
-                    return Ok(outcome);
+                    let bytes: usize = outcome.kvs.iter().map(Bytes::len).sum();
+                    let more = COPIES * bytes as u64;
+                    grow_to(&mut held, more)?;
+                    if held.bytes() > 0 {
+                        held.set(more);
+                    }
+                    return Ok((outcome, held));
                 }
+                let gathered = COPIES * cursor.gathered_bytes();
+                grow_to(&mut held, gathered)?;
             }
             tokio::task::yield_now().await;
         }
     }
+
+    /// Room for what a transaction reads, as far as it can be told before.
+    async fn room_for_txn(&self, request: &pb::TxnRequest) -> Result<Held, Status> {
+        let mut held = self.budget.hold();
+        if reads_ranges(request) {
+            let bytes = {
+                let store = self.member.readable_store().await;
+                ranges_of(request)
+                    .map(|range| range::estimated_bytes(store.mvcc(), range))
+                    .fold(0_u64, u64::saturating_add)
+            };
+            grow_to(&mut held, bytes.saturating_mul(COPIES))?;
+        }
+        Ok(held)
+    }
+}
+
+/// Hold room for so many bytes at least, if they are worth counting.
+fn grow_to(held: &mut Held, bytes: u64) -> Result<(), Status> {
+    if bytes < COUNTED_BYTES_MIN || bytes <= held.bytes() {
+        return Ok(());
+    }
+    let more = bytes - held.bytes();
+    held.grow(more).map_err(|full| Status::resource_exhausted(full.to_string()))
+}
+
+/// Let an answer hold its room until it is sent.
+fn with_room<T>(answer: T, held: Held) -> Response<T> {
+    let mut response = Response::new(answer);
+    if held.bytes() > 0 {
+        response.extensions_mut().insert(Room::new(held));
+    }
+    response
+}
+
+/// The ranges of a transaction's own branches; nested ones are left to their size limits.
+fn ranges_of(request: &pb::TxnRequest) -> impl Iterator<Item = &pb::RangeRequest> {
+    let operations = request.success.iter().chain(&request.failure);
+    operations.filter_map(|operation| match &operation.request {
+        Some(pb::request_op::Request::RequestRange(range)) => Some(range),
+        Some(_) | None => None,
+    })
+}
+
+/// Whether more than single keys are read.
+fn reads_ranges(request: &pb::TxnRequest) -> bool {
+    ranges_of(request).any(|range| !range.range_end.is_empty())
 }
 
 /// A reply of another kind than its request's.
@@ -81,7 +158,9 @@ impl kv_server::Kv for Kv {
         let began = Instant::now();
         let outcome = self.range_in_steps(request).await;
         metrics::range_served(began.elapsed(), outcome.as_ref().map(drop).map_err(drop));
-        Ok(Response::new(RangeResponse::new(self.member.header_at(0), outcome?)))
+        let (outcome, held) = outcome?;
+        let answer = RangeResponse::new(self.member.header_at(0), outcome);
+        Ok(with_room(answer, held))
     }
 
     async fn range_stream(
@@ -90,6 +169,9 @@ impl kv_server::Kv for Kv {
     ) -> Result<Response<RangeMessages>, Status> {
         let request = request.into_inner();
         let serializable = request.serializable;
+        let mut held = self.budget.hold();
+        let all = range::estimated_bytes(self.member.readable_store().await.mvcc(), &request);
+        grow_to(&mut held, all.min(STREAMED_MESSAGES * self.request_bytes_max))?;
         let stream = RangeStream::new(request, self.request_bytes_max);
         let mut stream = stream.map_err(|refusal| match refusal {
             StreamRefusal::Request(error) => status::of(error),
@@ -101,7 +183,7 @@ impl kv_server::Kv for Kv {
             self.member.confirm().await.map_err(status::of)?;
         }
         let member = self.member.clone();
-        Ok(Response::new(driven(1, move |messages| async move {
+        let messages = driven(1, move |messages| async move {
             loop {
                 let chunk = stream.next(member.readable_store().await.mvcc());
                 let chunk = chunk.map_err(status::of_read)?;
@@ -111,7 +193,8 @@ impl kv_server::Kv for Kv {
                     return Ok(());
                 }
             }
-        })))
+        });
+        Ok(with_room(messages, held))
     }
 
     async fn put(
@@ -140,10 +223,15 @@ impl kv_server::Kv for Kv {
         &self,
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
-        let reply = self.member.request(Routed::Txn(request.into_inner())).await;
+        let request = request.into_inner();
+        let mut held = self.room_for_txn(&request).await?;
+        let reply = self.member.request(Routed::Txn(request)).await;
         let Reply::Txn(mut response) = reply.map_err(status::of)? else { return Err(mismatch()) };
         self.fill(&mut response.header);
-        Ok(Response::new(response))
+        if held.bytes() > 0 {
+            held.set(response.encoded_len() as u64);
+        }
+        Ok(with_room(response, held))
     }
 
     async fn compact(

@@ -18,6 +18,7 @@ mod kv;
 mod lease;
 mod maintenance;
 mod measured;
+mod messages;
 mod snapshot;
 mod status;
 mod streams;
@@ -39,7 +40,7 @@ generated!(etcdserverpb, "etcdserverpb");
 generated!(healthpb, "grpc.health.v1");
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -49,7 +50,8 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use crate::member::Member;
-use crate::metrics;
+use crate::memory::Budget;
+use crate::metrics::{self, CallKind};
 use crate::stopping::Stopping;
 use admission::Admission;
 pub(crate) use admission::is_learner;
@@ -64,7 +66,7 @@ use measured::Received;
 pub(crate) use snapshot::storage_version;
 
 /// What the services need to know of the configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct GrpcOptions {
     /// The largest message of a client, in bytes.
     pub(crate) message_bytes_max: usize,
@@ -76,6 +78,10 @@ pub(crate) struct GrpcOptions {
     pub(crate) election_timeout: Duration,
     /// Bytes of live data above which writes are refused.
     pub(crate) quota_bytes: Option<u64>,
+    /// A call that takes longer is written to the log.
+    pub(crate) slow_call: Duration,
+    /// Memory for answers.
+    pub(crate) budget: Budget,
 }
 
 /// All services of one member.
@@ -88,14 +94,15 @@ pub(crate) struct Grpc {
     cluster: ClusterServer<cluster::Cluster>,
     maintenance: MaintenanceServer<maintenance::Maintenance>,
     health: HealthServer<health::Health>,
+    slow_call: Duration,
 }
 
 impl Grpc {
-    pub(crate) fn new(member: &Member, options: GrpcOptions, stopping: &Stopping) -> Self {
+    pub(crate) fn new(member: &Member, options: &GrpcOptions, stopping: &Stopping) -> Self {
         let (received, sent) = (options.message_bytes_max, RESPONSE_BYTES_MAX as usize);
         let leadership =
             watch::LeaderWatch { member: member.clone(), interval: options.election_timeout };
-        let kv = kv::Kv::new(member.clone(), options.request_bytes_max);
+        let kv = kv::Kv::new(member.clone(), options.request_bytes_max, options.budget.clone());
         let watch = watch::Watch::new(
             member.clone(),
             options.watch_progress_interval,
@@ -122,16 +129,19 @@ impl Grpc {
                 .max_decoding_message_size(received)
                 .max_encoding_message_size(sent),
             health: HealthServer::new(health::Health::new(stopping.clone())),
+            slow_call: options.slow_call,
         }
     }
 
     /// Answer a call. Never fails: errors are statuses.
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Measured> {
         let mut call = metrics::Call::begin(request.uri().path());
+        let began = Instant::now();
         let response = match self.admission.check(&request, call.kind()) {
             Err(status) => status.into_http(),
             Ok(deadline) => {
-                let served = self.dispatch(request.map(Received));
+                let messages = call.received();
+                let served = self.dispatch(request.map(|body| Received::new(body, messages)));
                 match deadline {
                     None => served.await,
                     Some(limit) => match tokio::time::timeout(limit, served).await {
@@ -143,7 +153,21 @@ impl Grpc {
                 }
             }
         };
+        if call.kind() == Some(CallKind::Unary) {
+            self.note_slow(&call, began.elapsed());
+        }
         measured::measure(response, &mut call)
+    }
+
+    fn note_slow(&self, call: &metrics::Call, took: Duration) {
+        if took > self.slow_call {
+            tracing::warn!(
+                method = call.name(),
+                took = format!("{took:?}"),
+                expected_duration = format!("{:?}", self.slow_call),
+                "request took too long"
+            );
+        }
     }
 
     async fn dispatch(&self, request: Request<Received>) -> Response<Body> {

@@ -34,7 +34,7 @@ const JITTER_PART: u32 = 10;
 /// What is taken from the hub and encoded at a time.
 const AT_ONCE: PollLimits = PollLimits { bytes: 256 << 10, responses: 64 };
 
-/// Responses that are encoded ahead of a client.
+/// Responses that wait for a client: their events are shared with all who wait for the same.
 const AHEAD: usize = AT_ONCE.responses;
 
 /// Election timeouts without a leader after which a stream that wants one ends.
@@ -153,7 +153,7 @@ async fn drive(
                 let polled = polled.map_err(|error| Status::data_loss(error.to_string()))?;
                 let header = client.member.header_at(0);
                 for response in polled.responses {
-                    send(&client.answers, WatchResponse(response.encode(&header))).await?;
+                    send(&client.answers, WatchResponse { header, response }).await?;
                 }
             }
             request = requests.message(), if asks && client.stream.takes_requests() => {

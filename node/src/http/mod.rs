@@ -8,18 +8,23 @@
 //! ```
 //! Bodies, codes and headers are etcd's. It changes nothing.
 
+mod access;
 mod checks;
 mod health;
 mod version;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Method, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 
 use crate::grpc;
 use crate::member::Member;
+use crate::memory::Budget;
 use crate::metrics::{self, Observed};
+pub(crate) use access::{Access, Transport};
 
 /// An answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -33,8 +38,46 @@ pub(crate) enum Paths {
     Metrics,
 }
 
-/// Answer a request.
-pub(crate) async fn answer(member: &Member, paths: Paths, method: &Method, uri: &Uri) -> Answer {
+/// What plain HTTP is answered with at one address. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Plain {
+    pub(crate) member: Member,
+    pub(crate) paths: Paths,
+    pub(crate) transport: Transport,
+    pub(crate) access: Arc<Access>,
+    pub(crate) budget: Budget,
+}
+
+impl Plain {
+    /// Answer a request. Its body is not looked at: no request here needs one.
+    pub(crate) async fn answer<B>(&self, request: &Request<B>) -> Answer {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        if self.paths == Paths::Metrics {
+            return answer(self, method, uri).await;
+        }
+        if let Some(refusal) = self.access.refuse(self.transport, uri, headers) {
+            return refusal;
+        }
+        let mut answer = if method == Method::OPTIONS {
+            Response::new(Full::default())
+        } else {
+            answer(self, method, uri).await
+        };
+        self.access.allow(headers, &mut answer);
+        answer
+    }
+}
+
+/// The answer to what is not for this address.
+pub(crate) fn only_grpc() -> Answer {
+    error(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "this address serves gRPC alone; plain HTTP is at --listen-client-http-urls",
+    )
+}
+
+async fn answer(plain: &Plain, method: &Method, uri: &Uri) -> Answer {
+    let Plain { member, paths, .. } = plain;
     let path = uri.path();
     let query = Query(uri.query().unwrap_or_default());
     let check = |root: &str| path.strip_prefix(root)?.strip_prefix('/').map(str::to_owned);
@@ -42,8 +85,8 @@ pub(crate) async fn answer(member: &Member, paths: Paths, method: &Method, uri: 
         "/health" => health::answer(member, method, query).await,
         "/livez" => checks::answer(member, checks::LIVEZ, None, method, query).await,
         "/readyz" => checks::answer(member, checks::READYZ, None, method, query).await,
-        "/metrics" => metrics_page(member).await,
-        "/version" if paths == Paths::All => version::answer(member, method).await,
+        "/metrics" => metrics_page(plain).await,
+        "/version" if *paths == Paths::All => version::answer(member, method).await,
         _ => {
             for kind in [checks::LIVEZ, checks::READYZ] {
                 if let Some(name) = check(kind.root)
@@ -57,7 +100,8 @@ pub(crate) async fn answer(member: &Member, paths: Paths, method: &Method, uri: 
     }
 }
 
-async fn metrics_page(member: &Member) -> Answer {
+async fn metrics_page(plain: &Plain) -> Answer {
+    let member = &plain.member;
     let counts = member.watch_counts();
     let is_learner = grpc::is_learner(member);
     {
@@ -74,6 +118,8 @@ async fn metrics_page(member: &Member) -> Answer {
             watchers: counts.watchers,
             slow_watchers: counts.behind,
             is_learner,
+            answer_bytes: plain.budget.held_bytes(),
+            memory_bytes_max: plain.budget.limit_bytes(),
         });
     }
     with_type("text/plain; version=0.0.4; charset=utf-8", metrics::text())

@@ -34,9 +34,6 @@ use crate::metrics;
 /// Looking again whether the store can take more: a flush is on its way.
 const FLUSH_WAIT: Duration = Duration::from_millis(20);
 
-/// A batch that takes longer is counted as slow; etcd's.
-const SLOW_APPLY: Duration = Duration::from_millis(100);
-
 /// Entries that are applied by whoever brings them: those of a few clients at once. More of them
 /// are worth a thread of their own, beside which the log goes on.
 const ENTRIES_HERE_MAX: usize = 16;
@@ -267,8 +264,15 @@ impl Shared {
         if has_work {
             self.background.wake();
         }
-        if began.elapsed() > SLOW_APPLY {
+        let took = began.elapsed();
+        if took > self.config.slow_apply {
             metrics::slow_apply();
+            tracing::warn!(
+                took = format!("{took:?}"),
+                expected_duration = format!("{:?}", self.config.slow_apply),
+                entries = entries.len(),
+                "apply request took too long"
+            );
         }
         Ok(())
     }

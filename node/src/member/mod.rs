@@ -334,10 +334,14 @@ impl Shared {
     /// from them at its next start; alone, it goes on with what can still be read.
     fn damaged(&self, what: &str) {
         tracing::error!(what, "data of this member is damaged");
-        let voters = self.members.lock().members.iter().filter(|member| !member.is_learner).count();
-        if voters > 1 {
+        if self.voters() > 1 {
             self.note_damage(what);
         }
+    }
+
+    /// How many members have a vote, as applied.
+    fn voters(&self) -> usize {
+        self.members.lock().members.iter().filter(|member| !member.is_learner).count()
     }
 
     fn note_damage(&self, what: &str) {

@@ -161,6 +161,9 @@ impl Directory {
         let Self { locks, opened, leftovers, boot } = self;
         let Opened { mut writer, store, jobs, boot: replica_boot, .. } = opened;
         metrics::identity(ids.member, config.quota_bytes);
+        if config.measures_calls {
+            metrics::measure_calls();
+        }
         let handle: Arc<OnceLock<Weak<Shared>>> = Arc::new(OnceLock::new());
         let mut log_disk = threaded(&config.log_folder(), "log", &handle, Shared::on_disk)?;
         let store_disk = threaded(&config.store_folder(), "store", &handle, |shared| {
@@ -326,6 +329,12 @@ fn thread(
 /// One tick a heartbeat interval; those that were slept through are left out.
 fn run_ticker(shared: &Shared) {
     let interval = Duration::from_millis(shared.config.heartbeat_ms.max(1));
+    if shared.config.first_election_early && shared.voters() == 1 {
+        // Nobody can be leading whom an election would disturb.
+        for _ in 1..shared.config.election_ticks() {
+            shared.tick();
+        }
+    }
     let mut next = Instant::now() + interval;
     while !shared.ticker_ended() {
         let now = Instant::now();

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
 
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec};
 use quorate_api::Code;
 
-use super::registry::counters;
+use super::registry::{counters, histograms_with};
 
 const LABELS: [&str; 3] = ["grpc_type", "grpc_service", "grpc_method"];
 
@@ -16,6 +18,29 @@ static HANDLED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let labels = ["grpc_type", "grpc_service", "grpc_method", "grpc_code"];
     counters("grpc_server_handled_total", "Calls that ended, by code.", &labels)
 });
+
+static RECEIVED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("grpc_server_msg_received_total", "Messages that clients sent.", &LABELS)
+});
+static SENT: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("grpc_server_msg_sent_total", "Messages that were sent to clients.", &LABELS)
+});
+
+/// Whether the time of each call is observed, which has a price in series: a dozen a method.
+static MEASURES: AtomicBool = AtomicBool::new(false);
+static HANDLING: LazyLock<HistogramVec> = LazyLock::new(|| {
+    let help = "How long calls take, in seconds.";
+    histograms_with("grpc_server_handling_seconds", help, &LABELS, &HANDLING_SECONDS)
+});
+
+/// What Go's library has, which dashboards reckon with.
+const HANDLING_SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Observe the time of each call from now on (`--metrics=extensive`).
+pub fn measure_calls() {
+    MEASURES.store(true, Relaxed);
+    LazyLock::force(&HANDLING);
+}
 
 /// How many messages go each way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +100,8 @@ struct Method {
     method: &'static str,
     started: IntCounter,
     succeeded: IntCounter,
+    received: IntCounter,
+    sent: IntCounter,
 }
 
 static BY_PATH: LazyLock<BTreeMap<String, Method>> = LazyLock::new(|| {
@@ -82,8 +109,10 @@ static BY_PATH: LazyLock<BTreeMap<String, Method>> = LazyLock::new(|| {
         let labels = [kind.label(), *service, *method];
         let started = STARTED.with_label_values(&labels);
         let succeeded = HANDLED.with_label_values(&[labels[0], labels[1], labels[2], "OK"]);
+        let (received, sent) =
+            (RECEIVED.with_label_values(&labels), SENT.with_label_values(&labels));
         let path = format!("/{service}/{method}");
-        (path, Method { kind: *kind, service, method, started, succeeded })
+        (path, Method { kind: *kind, service, method, started, succeeded, received, sent })
     };
     METHODS.iter().map(resolve).collect()
 });
@@ -96,6 +125,8 @@ pub(super) fn register() {
 /// A call under way. A call that is dropped before it ended was canceled.
 pub struct Call {
     method: Option<&'static Method>,
+    /// If its time is observed.
+    began: Option<Instant>,
 }
 
 impl Call {
@@ -107,13 +138,32 @@ impl Call {
         if let Some(method) = method {
             method.started.inc();
         }
-        Self { method }
+        let began = (method.is_some() && MEASURES.load(Relaxed)).then(Instant::now);
+        Self { method, began }
     }
 
     /// No call, which counts nothing.
     #[must_use]
     pub const fn none() -> Self {
-        Self { method: None }
+        Self { method: None, began: None }
+    }
+
+    /// Its name; nothing for an unknown method.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.method.map_or("", |method| method.method)
+    }
+
+    /// The counter of its requests' messages, to be kept by who reads them.
+    #[must_use]
+    pub fn received(&self) -> Option<&'static IntCounter> {
+        self.method.map(|method| &method.received)
+    }
+
+    /// The counter of its answers' messages, to be kept by who sends them.
+    #[must_use]
+    pub fn sent(&self) -> Option<&'static IntCounter> {
+        self.method.map(|method| &method.sent)
     }
 
     /// How many messages go each way; `None` for an unknown method.
@@ -124,10 +174,12 @@ impl Call {
 
     /// It ended with this code. Only the first end counts.
     pub fn end(&mut self, code: Code) {
-        let Some(Method { kind, service, method, started: _, succeeded }) = self.method.take()
-        else {
-            return;
-        };
+        let Some(called) = self.method.take() else { return };
+        let Method { kind, service, method, succeeded, .. } = called;
+        if let Some(began) = self.began {
+            let labels = [kind.label(), *service, *method];
+            HANDLING.with_label_values(&labels).observe(began.elapsed().as_secs_f64());
+        }
         if code == Code::Ok {
             return succeeded.inc();
         }

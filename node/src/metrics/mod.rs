@@ -5,7 +5,7 @@
 //!   store, watches, process        ──► looked at when somebody asks ───┘
 //! ```
 //!
-//! It decides nothing, and reads no clock: durations are given to it. Each function is named for
+//! It decides nothing, and reads no clock but for the time of calls: durations are given to it. Each function is named for
 //! what was observed. Counting costs an atomic addition; only labels cost a lookup, so that what
 //! is counted for every call is resolved once.
 
@@ -17,18 +17,19 @@ mod server;
 
 use std::fmt::Write as _;
 
-pub use grpc::{Call, CallKind};
+pub use grpc::{Call, CallKind, measure_calls};
 pub use network::{
     client_received, client_sent, peer_connected, peer_disconnected, peer_received,
     peer_received_failure, peer_round_trip, peer_sent, peer_sent_failure, snapshot_receive_failure,
     snapshot_received, snapshot_send_failure, snapshot_sent,
 };
 pub use server::{
-    Changed, Observed, alarm, applied, backend_commit, checkpoint, cluster_version, committed,
-    compaction_keys, health_failure, health_success, healthcheck, heartbeat_send_failure, identity,
-    leader, learner_promoted, learner_promotion_failure, lease_expired, lease_granted,
-    lease_renewed, lease_revoked, observe, proposal_failed, proposals_pending, range_served,
-    read_index_failed, slow_apply, slow_read_index, store_changed, wal_bytes, wal_fsync, wal_write,
+    Changed, Observed, alarm, answer_refused, applied, backend_commit, checkpoint, cluster_version,
+    committed, compaction_keys, health_failure, health_success, healthcheck,
+    heartbeat_send_failure, identity, leader, learner_promoted, learner_promotion_failure,
+    lease_expired, lease_granted, lease_renewed, lease_revoked, observe, proposal_failed,
+    proposals_pending, range_served, read_index_failed, slow_apply, slow_read_index, store_changed,
+    wal_bytes, wal_fsync, wal_write,
 };
 
 /// The text of all metrics, as Prometheus scrapes it.

@@ -51,6 +51,16 @@ pub(super) fn histograms(
     register(HistogramVec::new(options, labels))
 }
 
+pub(super) fn histograms_with(
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    edges: &[f64],
+) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(edges.to_vec());
+    register(HistogramVec::new(options, labels))
+}
+
 /// Bucket edges that grow by a factor.
 #[derive(Clone, Copy)]
 pub(super) struct Exponential {

@@ -187,8 +187,36 @@ static MVCC: LazyLock<Mvcc> = LazyLock::new(|| Mvcc {
     lease_expired: counter("etcd_debugging_server_lease_expired_total", "Leases that expired."),
 });
 
+/// What etcd has no name for.
+struct Own {
+    answer_bytes: IntGauge,
+    answers_refused: IntCounter,
+    memory_bytes_max: IntGauge,
+}
+
+static OWN: LazyLock<Own> = LazyLock::new(|| Own {
+    answer_bytes: gauge(
+        "quorate_answer_bytes",
+        "Bytes of answers that are built or that clients have not taken yet.",
+    ),
+    answers_refused: counter(
+        "quorate_answers_refused_total",
+        "Answers that were refused because others took all the memory for answers.",
+    ),
+    memory_bytes_max: gauge(
+        "quorate_memory_limit_bytes",
+        "Bytes of memory that the member takes itself to be allowed.",
+    ),
+});
+
+/// An answer was refused for want of memory.
+pub fn answer_refused() {
+    OWN.answers_refused.inc();
+}
+
 /// Make everything here appear, whether or not it was observed.
 pub(super) fn register() {
+    LazyLock::force(&OWN);
     LazyLock::force(&SERVER);
     LazyLock::force(&LOG_AND_STORE);
     LazyLock::force(&MVCC);
@@ -398,6 +426,10 @@ pub struct Observed {
     pub slow_watchers: usize,
     /// Whether this member has no vote.
     pub is_learner: bool,
+    /// Bytes of answers that clients have not taken yet.
+    pub answer_bytes: u64,
+    /// Bytes of memory that the process may have.
+    pub memory_bytes_max: u64,
 }
 
 /// Set the gauges that are not kept up to date all the time.
@@ -405,6 +437,8 @@ pub fn observe(observed: &Observed) {
     let size = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let Observed { revision, compact_revision, keys, total_bytes, live_bytes, .. } = *observed;
     let Observed { streams, watchers, slow_watchers, is_learner, .. } = *observed;
+    OWN.answer_bytes.set(clamp(observed.answer_bytes));
+    OWN.memory_bytes_max.set(clamp(observed.memory_bytes_max));
     MVCC.current_revision.set(revision);
     MVCC.compact_revision.set(compact_revision);
     MVCC.keys.set(clamp(keys));

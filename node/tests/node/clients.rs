@@ -10,18 +10,28 @@ use quorate_api::etcdserverpb::{PutRequest, WatchCreateRequest};
 use quorate_client::{Client, Options};
 
 /// A running member with a directory of its own, which ends with the test.
-struct Member {
+pub(crate) struct Member {
     process: Child,
-    client_port: u16,
+    pub(crate) client_port: u16,
 }
 
-fn free_port() -> u16 {
+/// Whether the member is ready, or at this address plain HTTP is not served.
+fn is_ready(answer: &str) -> bool {
+    answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.1 415")
+}
+
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }
 
 impl Member {
     fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    /// A member with further arguments.
+    pub(crate) fn start_with(name: &str, arguments: &[&str]) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("clients-{name}"));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -41,13 +51,14 @@ impl Member {
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("one={peer}")])
+            .args(arguments)
             .stderr(Stdio::from(log))
             .spawn()
             .expect("the program is there");
         let member = Self { process, client_port };
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", client_port)).is_err()
-            || !member.get("GET", "/readyz").starts_with("HTTP/1.1 200")
+            || !is_ready(&member.get("GET", "/readyz"))
         {
             assert!(began.elapsed() < Duration::from_secs(20), "not ready: see {folder:?}/log.txt");
             std::thread::sleep(Duration::from_millis(20));
@@ -56,7 +67,7 @@ impl Member {
     }
 
     /// The answer to a plain request, headers and all.
-    fn get(&self, method: &str, path: &str) -> String {
+    pub(crate) fn get(&self, method: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.client_port)).expect("connects");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -66,7 +77,7 @@ impl Member {
         answer
     }
 
-    fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.client_port)
     }
 }
@@ -78,7 +89,7 @@ impl Drop for Member {
     }
 }
 
-fn body(answer: &str) -> &str {
+pub(crate) fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").expect("headers and a body").1
 }
 

@@ -3,4 +3,6 @@
 mod clients;
 mod commands;
 mod dev;
+mod flags;
 mod generated;
+mod limits;

@@ -1,11 +1,11 @@
 //! The member itself: its name, addresses, folders, timing and limits.
 
-use super::{Entry, accepted, refused, works};
+use super::{Entry, accepted, works};
 use crate::args::kind::Kind::{
     Boolean, Duration, FeatureGates, OneOf, Signed, Text, Unsigned, Unsigned32, Urls,
 };
 
-pub(super) static IDENTITY: [Entry; 9] = [
+pub(super) static IDENTITY: [Entry; 10] = [
     works("name", "default", Text, "The member's name, unique in its cluster."),
     works("data-dir", "${name}.etcd", Text, "The folder that holds the member's data."),
     works("wal-dir", "", Text, "Another folder for the write-ahead log, on a disk of its own."),
@@ -34,12 +34,17 @@ pub(super) static IDENTITY: [Entry; 9] = [
         Urls,
         "Further addresses for /metrics, /health, /livez and /readyz alone.",
     ),
-    refused(
+    works(
         "listen-client-http-urls",
         "",
         Urls,
-        "Addresses for HTTP without gRPC.",
-        "Not supported: gRPC and HTTP share --listen-client-urls.",
+        "Addresses for plain HTTP. With any, --listen-client-urls serve gRPC alone.",
+    ),
+    works(
+        "socket-reuse-port",
+        "false",
+        Boolean,
+        "Let other processes listen for clients at the same ports.",
     ),
 ];
 
@@ -58,12 +63,11 @@ pub(super) static TIMING: [Entry; 10] = [
         "Ask before an election whether it can be won, so that a member that comes back does not \
          disturb the leader.",
     ),
-    accepted(
+    works(
         "initial-election-tick-advance",
         "true",
         Boolean,
-        "Shorten the first election timeout after a start.",
-        "Without effect here.",
+        "A member without others does not wait for them when it starts.",
     ),
     works(
         "watch-progress-notify-interval",
@@ -105,7 +109,7 @@ pub(super) static TIMING: [Entry; 10] = [
     ),
 ];
 
-pub(super) static LIMITS: [Entry; 9] = [
+pub(super) static LIMITS: [Entry; 10] = [
     works(
         "quota-backend-bytes",
         "0",
@@ -140,6 +144,14 @@ pub(super) static LIMITS: [Entry; 9] = [
         "The most streams that one connection may have open.",
     ),
     works("max-learners", "1", Signed, "The most members without a vote."),
+    works(
+        "memory-limit-bytes",
+        "0",
+        Unsigned,
+        "Bytes of memory that the member may have: answers that would take more than their part of \
+         it are refused. 0 for the control group's limit, or else the machine's. etcd has no such \
+         flag.",
+    ),
 ];
 
 pub(super) static CONFIGURATION: [Entry; 3] = [
@@ -154,8 +166,9 @@ pub(super) static CONFIGURATION: [Entry; 3] = [
         "feature-gates",
         "",
         FeatureGates,
-        "etcd's feature gates, as Gate=true,Other=false. Known ones are accepted; what they turn \
-         on is either always on here or has no effect.",
+        "etcd's feature gates, as Gate=true,Other=false. InitialCorruptCheck compares this \
+         member's data with its peers' before it serves; what the other known ones turn on is \
+         either always on here or has no effect.",
     ),
     works("version", "false", Boolean, "Print versions and exit."),
 ];

@@ -3,6 +3,9 @@
 use super::{Entry, accepted, works};
 use crate::args::kind::Kind::{Boolean, Duration, OneOf, Signed, Text};
 
+const NO_ROTATION: &str = "Without effect: files only grow, so that logrotate may copy and \
+                           truncate them.";
+
 pub(super) static LOGGING: [Entry; 8] = [
     works(
         "log-level",
@@ -11,45 +14,47 @@ pub(super) static LOGGING: [Entry; 8] = [
         "The least serious lines that are written: debug, info, warn, error, panic or fatal.",
     ),
     works("log-format", "json", OneOf(&["json", "console"]), "How they look: json or console."),
-    works("log-outputs", "default", Text, "Where they go: stderr (the default) or stdout."),
+    works(
+        "log-outputs",
+        "default",
+        Text,
+        "Where they go: stderr (the default), stdout or files, several with commas.",
+    ),
     works("logger", "zap", OneOf(&["zap"]), "Always zap; there is no other."),
     accepted(
         "enable-log-rotation",
         "false",
         Boolean,
         "Begin a new log file now and then.",
-        "Without effect: nothing is logged to files.",
+        NO_ROTATION,
     ),
     accepted(
         "log-rotation-config-json",
         r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#,
         Text,
         "When to begin one.",
-        "Without effect: nothing is logged to files.",
+        NO_ROTATION,
     ),
-    accepted(
+    works(
         "warning-apply-duration",
         "100ms",
         Duration,
         "A line is written for an apply that takes longer.",
-        "Without effect here: see the metrics.",
     ),
-    accepted(
+    works(
         "warning-unary-request-duration",
         "300ms",
         Duration,
         "A line is written for a request that takes longer.",
-        "Without effect here: see the metrics.",
     ),
 ];
 
 pub(super) static METRICS: [Entry; 2] = [
-    accepted(
+    works(
         "metrics",
         "basic",
-        Text,
-        "basic, or extensive for histograms of every call.",
-        "Always basic here.",
+        OneOf(&["basic", "extensive"]),
+        "basic, or extensive for the times of every call.",
     ),
     accepted(
         "enable-pprof",

@@ -1,11 +1,10 @@
 //! Who may connect. What is asked for here and not there yet stops the start.
 
-use super::{Entry, accepted, refused};
+use super::{Entry, accepted, refused, works};
 use crate::args::kind::Kind::{Boolean, OneOf, Text, Unsigned};
 
 const NO_TLS: &str = "TLS is not supported: the member does not start without it when it is \
                       asked for.";
-const NO_ORIGINS: &str = "Not supported: only * is.";
 
 pub(super) static SECURITY: [Entry; 26] = [
     refused("cert-file", "", Text, "The certificate for clients.", NO_TLS),
@@ -62,8 +61,13 @@ pub(super) static SECURITY: [Entry; 26] = [
         NO_TLS,
     ),
     refused("tls-max-version", "", OneOf(&["", "TLS1.2", "TLS1.3"]), "The newest TLS.", NO_TLS),
-    refused("cors", "*", Text, "Origins that browsers may send requests from.", NO_ORIGINS),
-    refused("host-whitelist", "*", Text, "Host names that HTTP requests may have.", NO_ORIGINS),
+    works("cors", "*", Text, "Origins whose pages may send plain HTTP requests."),
+    works(
+        "host-whitelist",
+        "*",
+        Text,
+        "Names that plain HTTP requests without TLS may call the member by.",
+    ),
 ];
 
 const NO_AUTH: &str = "Without effect: users and roles are not supported.";

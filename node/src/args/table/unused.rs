@@ -8,7 +8,7 @@ const OTHER_STORE: &str = "The store here needs no such setting.";
 const NO_DEFRAGMENTATION: &str = "Space is given back all the time.";
 const ALWAYS_COMPARED: &str = "Members compare their state in another way here.";
 
-pub(super) static WITHOUT_EFFECT: [Entry; 16] = [
+pub(super) static WITHOUT_EFFECT: [Entry; 15] = [
     accepted("max-wals", "5", Unsigned, "Log files to keep.", OTHER_STORE),
     accepted("max-snapshots", "5", Unsigned, "Snapshot files to keep.", OTHER_STORE),
     accepted("backend-batch-interval", "0s", Duration, "Time between commits.", OTHER_STORE),
@@ -76,13 +76,6 @@ pub(super) static WITHOUT_EFFECT: [Entry; 16] = [
         Boolean,
         "Bind addresses that linger from before.",
         "Always so here.",
-    ),
-    accepted(
-        "socket-reuse-port",
-        "false",
-        Boolean,
-        "Let several sockets listen at one port.",
-        "The member does it by itself.",
     ),
     accepted(
         "v2-deprecation",

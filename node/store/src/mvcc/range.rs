@@ -207,6 +207,31 @@ fn filter(hits: &mut Vec<Hit>, request: &RangeRequest) {
     });
 }
 
+/// Whether a range is answered in steps. One that is sorted or filtered needs all of it first.
+#[must_use]
+pub fn is_stepped(request: &RangeRequest) -> bool {
+    let sorted = !is_default_order(request) || request.sort_target != SortTarget::Key as i32;
+    !request.count_only && !sorted && !has_revision_filters(request)
+}
+
+/// About as many bytes as the answer to a range needs: what a record has on average, for each key
+/// that must be read.
+#[must_use]
+pub fn estimated_bytes(mvcc: &Mvcc, request: &RangeRequest) -> u64 {
+    if request.count_only {
+        return 0;
+    }
+    let all = mvcc.index().count(&KeyRange::all(), mvcc.read_revision()).max(1);
+    let range = KeyRange::new(request.key.clone(), request.range_end.clone());
+    let found = mvcc.index().count(&range, mvcc.read_revision());
+    let by_value = request.sort_target == SortTarget::Value as i32 && !is_default_order(request);
+    let read = match u64::try_from(request.limit) {
+        Ok(limit) if limit > 0 && !by_value => found.min(limit),
+        Ok(_) | Err(_) => found,
+    };
+    read.saturating_mul(mvcc.log().live_bytes() / all)
+}
+
 /// A range that is answered in steps of at most [`STEP_KEYS`] keys, between which apply may go on.
 /// All steps read at one revision.
 #[derive(Debug)]
@@ -221,6 +246,8 @@ struct Begun {
     revision: i64,
     rest: KeyRange,
     outcome: RangeOutcome,
+    /// Of the outcome's `KeyValue`s.
+    bytes: u64,
 }
 
 impl RangeCursor {
@@ -230,6 +257,12 @@ impl RangeCursor {
         Self { request, begun: None }
     }
 
+    /// Bytes of the `KeyValue`s that were gathered so far.
+    #[must_use]
+    pub fn gathered_bytes(&self) -> u64 {
+        self.begun.as_ref().map_or(0, |begun| begun.bytes)
+    }
+
     /// Do a step; the answer, once it is complete. If compaction overtakes a range of the current
     /// revision, it begins anew at the revision that is current then.
     ///
@@ -237,8 +270,7 @@ impl RangeCursor {
     /// etcd's error for the revision, or damage.
     pub fn step(&mut self, mvcc: &Mvcc) -> Result<Option<RangeOutcome>, ReadError> {
         let request = &self.request;
-        let sorted = !is_default_order(request) || request.sort_target != SortTarget::Key as i32;
-        if request.count_only || sorted || has_revision_filters(request) {
+        if !is_stepped(request) {
             return mvcc.range(request).map(Some);
         }
         let overtaken = |begun: &mut Begun| begun.revision < mvcc.compact_revision();
@@ -253,7 +285,7 @@ impl RangeCursor {
                 let count = mvcc.index().count(&rest, revision).cast_signed();
                 let header = mvcc.read_revision();
                 let outcome = RangeOutcome { revision: header, count, ..RangeOutcome::default() };
-                none.insert(Begun { revision, rest, outcome })
+                none.insert(Begun { revision, rest, outcome, bytes: 0 })
             }
         };
         let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
@@ -276,7 +308,9 @@ impl RangeCursor {
             ControlFlow::Continue(())
         });
         for hit in &hits {
-            begun.outcome.kvs.push(mvcc.bytes(hit, request)?);
+            let bytes = mvcc.bytes(hit, request)?;
+            begun.bytes += bytes.len() as u64;
+            begun.outcome.kvs.push(bytes);
         }
         let outcome = &mut begun.outcome;
         let full = limit.is_some_and(|limit| outcome.kvs.len() >= limit);

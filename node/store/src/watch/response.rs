@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::encode_varint;
 use quorate_api::etcdserverpb::{ResponseHeader, WatchResponse};
 use quorate_api::mvccpb;
 
@@ -51,26 +51,30 @@ impl Response {
     /// The encoded `WatchResponse`: the events' bytes are copied as they are. Cluster, member and
     /// term come from `header`, its revision from this response.
     pub fn encode(&self, header: &ResponseHeader) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.encoded_len(header));
+        self.encode_to(header, &mut out);
+        out.freeze()
+    }
+
+    /// The length of what [`encode`](Self::encode) gives.
+    pub fn encoded_len(&self, header: &ResponseHeader) -> usize {
         let header = ResponseHeader { revision: self.revision, ..*header };
-        let rest = self.frame();
-        let header_length = header.encoded_len();
         let events: usize = self.events.iter().map(|event| delimited_length(event.len())).sum();
-        let mut out = BytesMut::with_capacity(
-            1 + encoded_len_varint(header_length as u64)
-                + header_length
-                + rest.encoded_len()
-                + events,
-        );
+        delimited_length(header.encoded_len()) + self.frame().encoded_len() + events
+    }
+
+    /// Writes what [`encode`](Self::encode) gives.
+    pub fn encode_to(&self, header: &ResponseHeader, out: &mut impl BufMut) {
+        let header = ResponseHeader { revision: self.revision, ..*header };
         out.put_u8(HEADER_TAG);
-        encode_varint(header_length as u64, &mut out);
-        header.encode_raw(&mut out);
-        rest.encode_raw(&mut out);
+        encode_varint(header.encoded_len() as u64, out);
+        header.encode_raw(out);
+        self.frame().encode_raw(out);
         for event in &self.events {
             out.put_u8(EVENTS_TAG);
-            encode_varint(event.len() as u64, &mut out);
+            encode_varint(event.len() as u64, out);
             out.put_slice(event);
         }
-        out.freeze()
     }
 
     /// The decoded `WatchResponse`, for callers that do not count bytes.

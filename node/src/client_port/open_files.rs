@@ -1,0 +1,54 @@
+//! How many connections the process can have open.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
+
+/// Files that are not connections of clients: the log's and the store's, the peers', and what is
+/// opened for a moment. etcd keeps as many.
+const RESERVED: u64 = 150;
+
+/// There are too few files for clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the process may open {limit} files and sockets, of which {RESERVED} are kept for its own \
+     use; allow it more (ulimit -n, LimitNOFILE=)"
+)]
+pub struct TooFew {
+    limit: u64,
+}
+
+/// Allow the process as many files as the system lets it have, and count what is left for clients.
+///
+/// # Errors
+/// [`TooFew`].
+pub(super) fn connections_max() -> Result<usize, TooFew> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // What is allowed already stays so if this fails.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+    for_clients(getrlimit(Resource::Nofile).current)
+}
+
+fn for_clients(limit: Option<u64>) -> Result<usize, TooFew> {
+    let Some(limit) = limit else { return Ok(Semaphore::MAX_PERMITS) };
+    match limit.saturating_sub(RESERVED) {
+        0 => Err(TooFew { limit }),
+        left => Ok(usize::try_from(left).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_files_are_kept() {
+        assert_eq!(for_clients(Some(1024)), Ok(874));
+        assert_eq!(for_clients(Some(150)), Err(TooFew { limit: 150 }));
+        assert_eq!(for_clients(None), Ok(Semaphore::MAX_PERMITS));
+        assert!(connections_max().is_ok());
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        assert_eq!(current, maximum);
+    }
+}

@@ -15,6 +15,8 @@ pub struct Config {
     pub tick_ms: u64,
     /// Ticks without a leader after which a follower campaigns.
     pub election_ticks: u32,
+    /// Whether the first election timeout after a start is a short one.
+    pub advance_first_election: bool,
     /// Whether a candidate asks first whether it could win.
     pub pre_vote: bool,
     /// Applied entries after which the in-memory log is cut.
@@ -31,6 +33,9 @@ pub struct Config {
     pub learners_max: usize,
 }
 
+/// Ticks that the first election timeout has at least when it is shortened: a leader that is there
+/// shows itself by then.
+pub(crate) const FIRST_ELECTION_TICKS_MIN: u32 = 3;
 /// Bytes of entries in one message (etcd's `maxSizePerMsg`).
 pub(crate) const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 /// Messages in flight to one follower (etcd's `maxInflightMsgs`).

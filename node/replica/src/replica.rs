@@ -11,8 +11,8 @@ use quorate_raft::{
 
 use crate::boot::{Boot, BootError};
 use crate::config::{
-    APPLY_BYTES_MAX, APPLY_GAP_HIGH_MAX, APPLY_GAP_MAX, Config, INFLIGHT_BYTES_MAX,
-    INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
+    APPLY_BYTES_MAX, APPLY_GAP_HIGH_MAX, APPLY_GAP_MAX, Config, FIRST_ELECTION_TICKS_MIN,
+    INFLIGHT_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
 };
 use crate::effect::{BatchId, Effect, Halt};
 use crate::ended_renewals::EndedRenewals;
@@ -107,7 +107,23 @@ impl Replica {
             config,
         };
         replica.begin_repair();
+        replica.begin_elections();
         Ok(replica)
+    }
+
+    /// A member that starts knows no leader. One that votes alone has nobody to wait for; any other
+    /// need not wait as long as if it had just heard of a leader.
+    fn begin_elections(&mut self) {
+        if self.repair.is_some() {
+            return;
+        }
+        let voters = self.node.raft().tracker().configuration.voters.ids();
+        if voters.iter().eq([self.config.member]) {
+            self.node.campaign();
+        } else if self.config.advance_first_election {
+            let ticks = self.config.election_ticks.saturating_sub(FIRST_ELECTION_TICKS_MIN);
+            (0..ticks).for_each(|_| self.node.tick());
+        }
     }
 
     /// Hear an event.

@@ -71,8 +71,8 @@ pub struct Config {
     pub election_ms: u64,
     /// Whether a candidate asks first whether it could win.
     pub pre_vote: bool,
-    /// Whether a member without others need not wait for them when it starts.
-    pub first_election_early: bool,
+    /// Whether the first election timeout after a start is a short one.
+    pub advance_first_election: bool,
     /// Applied entries between two checkpoints, above 0.
     pub snapshot_entries: u64,
     /// Entries kept behind a checkpoint for members that lag.

@@ -103,7 +103,7 @@ impl Config {
             heartbeat_ms: values.unsigned("heartbeat-interval"),
             election_ms: values.unsigned("election-timeout"),
             pre_vote: values.boolean("pre-vote"),
-            first_election_early: values.boolean("initial-election-tick-advance"),
+            advance_first_election: values.boolean("initial-election-tick-advance"),
             snapshot_entries: match values.unsigned("snapshot-count") {
                 0 => limits::SNAPSHOT_ENTRIES_DEFAULT,
                 count => count,

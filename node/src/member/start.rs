@@ -36,7 +36,7 @@ use crate::config::{Config, ConfigError};
 use crate::metrics;
 
 /// Bytes of entries in memory above which Raft's log is cut early.
-const LOG_BYTES_MAX: u64 = 256 << 20;
+const LOG_BYTES_MAX: u64 = 128 << 20;
 
 /// Why a member does not start.
 #[derive(Debug, thiserror::Error)]
@@ -280,6 +280,7 @@ fn replica_config(config: &Config, ids: Ids, boot: u64) -> quorate_replica::Conf
         seed: boot ^ ids.member,
         tick_ms: config.heartbeat_ms,
         election_ticks: config.election_ticks(),
+        advance_first_election: config.advance_first_election,
         pre_vote: config.pre_vote,
         snapshot_entries: config.snapshot_entries,
         catch_up_entries: config.catch_up_entries,
@@ -329,12 +330,6 @@ fn thread(
 /// One tick a heartbeat interval; those that were slept through are left out.
 fn run_ticker(shared: &Shared) {
     let interval = Duration::from_millis(shared.config.heartbeat_ms.max(1));
-    if shared.config.first_election_early && shared.voters() == 1 {
-        // Nobody can be leading whom an election would disturb.
-        for _ in 1..shared.config.election_ticks() {
-            shared.tick();
-        }
-    }
     let mut next = Instant::now() + interval;
     while !shared.ticker_ended() {
         let now = Instant::now();

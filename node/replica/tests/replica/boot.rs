@@ -1,9 +1,9 @@
 //! What a member starts with.
 
-use quorate_raft::{Entry, Index, NodeId, Term};
-use quorate_replica::{Boot, BootError, Replica, Time};
+use quorate_raft::{Entry, Index, MessageKind, NodeId, Term};
+use quorate_replica::{Boot, BootError, Config, Effect, Event, Replica, Time};
 
-use crate::cluster::{boot, config, voter};
+use crate::cluster::{boot, config, learner, voter};
 
 fn entry(index: u64, term: u64) -> Entry {
     Entry { index: Index(index), term: Term(term), ..Entry::default() }
@@ -64,4 +64,40 @@ fn a_store_ahead_of_its_log_is_where_the_log_goes_on() {
     let standing = start(boot).unwrap().standing();
     assert_eq!((standing.first_index, standing.last_index, standing.commit), (41, 40, 40));
     assert_eq!(standing.term, 6);
+}
+
+/// Ticks until the member asks for votes.
+fn ticks_to_election(config: Config, boot: Boot) -> Option<u32> {
+    let mut replica = Replica::new(config, boot, Time(0)).unwrap();
+    (0..100).find(|tick| {
+        if *tick > 0 {
+            replica.on(Time(0), Event::Tick);
+        }
+        let mut effects = Vec::new();
+        replica.effects(&mut effects);
+        let asks = |effect: &Effect| match effect {
+            Effect::Send { message, .. } => message.kind == MessageKind::MsgPreVote,
+            Effect::Persist(batch) => batch.hard_state.is_some_and(|state| state.vote == NodeId(1)),
+            _ => false,
+        };
+        effects.iter().any(asks)
+    })
+}
+
+#[test]
+fn who_votes_alone_waits_for_nobody() {
+    for advance_first_election in [false, true] {
+        let config = Config { advance_first_election, ..config(1) };
+        assert_eq!(ticks_to_election(config, boot(&[voter(1), learner(2)])), Some(0));
+    }
+}
+
+#[test]
+fn the_first_election_timeout_can_be_a_short_one() {
+    for seed in 1..50 {
+        let with = |advance_first_election| Config { advance_first_election, seed, ..config(1) };
+        let whole = ticks_to_election(with(false), three()).unwrap();
+        let short = ticks_to_election(with(true), three()).unwrap();
+        assert!((10..20).contains(&whole) && short == whole - 7, "{whole} and {short}");
+    }
 }

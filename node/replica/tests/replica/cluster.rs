@@ -33,6 +33,7 @@ pub(crate) fn config(member: u64) -> Config {
         catch_up_entries: 5,
         log_bytes_max: 1 << 20,
         quota_bytes: Some(1_000),
+        advance_first_election: false,
         strict_reconfiguration: true,
         learners_max: 1,
     }

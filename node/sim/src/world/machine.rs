@@ -153,6 +153,7 @@ impl Machine {
             seed: self.random.next_u64(),
             tick_ms: TICK_MS,
             election_ticks: ELECTION_TICKS,
+            advance_first_election: profile.advance_first_election,
             pre_vote: true,
             snapshot_entries: profile.snapshot_entries,
             catch_up_entries: profile.catch_up_entries,

@@ -54,6 +54,8 @@ pub(crate) struct Profile {
     /// Small numbers make rare things common.
     pub(crate) snapshot_entries: u64,
     pub(crate) catch_up_entries: u64,
+    /// Whether the first election timeout after a start is a short one.
+    pub(crate) advance_first_election: bool,
     pub(crate) wal_segment_bytes: u64,
     pub(crate) store_segment_bytes: u64,
     pub(crate) checkpoint_entries: u64,
@@ -103,6 +105,7 @@ impl Profile {
             wal_segment_bytes: 4_096 << random.below(5),
             store_segment_bytes: 4_096 << random.below(5),
             checkpoint_entries: 20 + random.below(300),
+            advance_first_election: random.chance(1, 2),
             quota_bytes: random.chance(1, 6).then(|| 300 + random.below(2_500)),
         }
     }

@@ -67,7 +67,7 @@ pub(super) static TIMING: [Entry; 10] = [
         "initial-election-tick-advance",
         "true",
         Boolean,
-        "A member without others does not wait for them when it starts.",
+        "Shorten the first election timeout after a start.",
     ),
     works(
         "watch-progress-notify-interval",

@@ -156,6 +156,7 @@ pub(super) struct Results {
     pub(super) seconds: u64,
     pub(super) repetitions: usize,
     pub(super) keys: u64,
+    pub(super) puts_per_txn: u64,
     pub(super) book: Book,
 }
 

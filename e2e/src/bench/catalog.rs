@@ -57,7 +57,7 @@ pub(super) fn metrics(keys: u64) -> Vec<Metric> {
     rows.row("memory.restarted", "the same after a restart", "B/key", Lower, Some(0.5));
     rows.row("memory.stream", "anonymous memory, stream with one watch", "B", Lower, None);
     rows.row("memory.watch", "anonymous memory, watch", "B", Lower, None);
-    rows.row("load.rate", "loading the keys, 100 a transaction", "keys/s", Higher, None);
+    rows.row("load.rate", "loading the keys", "keys/s", Higher, None);
     rows.row("restart", "restart to first read", "s", Lower, Some(0.3));
     rows.row("snapshot.time", "snapshot, streamed", "s", Lower, Some(0.6));
     rows.row("snapshot.bytes", "snapshot: size", "MiB", Lower, None);

@@ -108,11 +108,9 @@ struct Constant {
 impl Constant {
     fn start() -> anyhow::Result<Self> {
         let address = free_address()?;
-        let process = Command::new(std::env::current_exe()?)
-            .args(["constant-server", &address.to_string()])
-            .stdin(Stdio::null())
-            .spawn()?;
-        guard::started(&process);
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["constant-server", &address.to_string()]).stdin(Stdio::null());
+        let process = guard::spawn(&mut command)?;
         let server = Self { process, address };
         let deadline = Instant::now() + READY_WAIT_MAX;
         while TcpStream::connect(address).is_err() {

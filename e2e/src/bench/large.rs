@@ -19,10 +19,9 @@ pub(super) const GROUPS: &[Group] =
 
 /// Keys of 64 bytes, as the published figures of memory have them.
 const KEYS: Keys = Keys::new("/registry/pods/namespace/", 64);
-/// Puts of a transaction: below the limit of both sides.
-const PUTS_PER_TXN: u64 = 100;
-/// Transactions that load at once, each on its connection: the window of one holds one.
+/// Connections that load, and puts on each at once; a large transaction fills a connection's window.
 const LOADERS: u32 = 16;
+const PUTS_PER_LOADER: u32 = 16;
 /// What a server is left to put its house in order before its memory is looked at.
 const SETTLE: Duration = Duration::from_secs(5);
 /// What a snapshot of a store of any size here may take.
@@ -72,14 +71,18 @@ fn load(bench: &mut Bench, cluster: &Cluster) -> anyhow::Result<()> {
     let keys = bench.options.keys;
     let mut pool = Pool::connect(&cluster.clients(), LOADERS as usize)?;
     let value = value(3);
+    let puts = bench.options.puts_per_txn;
+    let (path, clients) =
+        if puts == 1 { (path::PUT, LOADERS * PUTS_PER_LOADER) } else { (path::TXN, LOADERS) };
     let load = Load {
-        path: path::TXN,
-        pace: Pace::Closed { clients: LOADERS },
-        until: Until::Calls(keys.div_ceil(PUTS_PER_TXN)),
+        path,
+        pace: Pace::Closed { clients },
+        until: Until::Calls(keys.div_ceil(puts)),
         keep: Keep::Nothing,
     };
-    let (outcome, seen) = drive_and_see(cluster, &mut pool, load, |n| {
-        txn_of_puts(KEYS, n * PUTS_PER_TXN..keys.min((n + 1) * PUTS_PER_TXN), &value)
+    let (outcome, seen) = drive_and_see(cluster, &mut pool, load, |n| match puts {
+        1 => KEYS.put(n, &value, 0),
+        _ => txn_of_puts(KEYS, n * puts..keys.min((n + 1) * puts), &value),
     })?;
     let rate = as_f64(keys) / outcome.elapsed.as_secs_f64();
     bench.note("load.rate", cluster.side(), rate, &seen);

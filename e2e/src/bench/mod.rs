@@ -77,9 +77,13 @@ fn measure(options: Options, command: String) -> anyhow::Result<()> {
             Some(program) => program.clone(),
             None => side::build_quorate()?,
         },
-        etcd: options.etcd.clone().or_else(side::find_etcd),
+        etcd: match &options.etcd {
+            _ if options.is_alone => None,
+            Some(program) => Some(program.clone()),
+            None => side::find_etcd(),
+        },
     };
-    if programs.etcd.is_none() {
+    if programs.etcd.is_none() && !options.is_alone {
         eprintln!("there is no etcd here and none can be had: quorate is measured alone");
     }
     let mut versions = Vec::new();
@@ -99,6 +103,7 @@ fn measure(options: Options, command: String) -> anyhow::Result<()> {
     let output = options.output.clone();
     let mut bench = Bench { options, programs, book: Book::default(), began: Instant::now() };
     let measured = bench.measure_all();
+    guard::wait_if_stopped();
     // What the servers left is of no use to anybody.
     let _ = fs::remove_dir_all(&work);
     let results = Results {
@@ -110,6 +115,7 @@ fn measure(options: Options, command: String) -> anyhow::Result<()> {
         seconds: bench.began.elapsed().as_secs(),
         repetitions: bench.options.repetitions,
         keys: bench.options.keys,
+        puts_per_txn: bench.options.puts_per_txn,
         book: bench.book,
     };
     println!("{}", table::text(&results));

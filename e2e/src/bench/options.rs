@@ -14,6 +14,7 @@ e2e bench: quorate and genuine etcd side by side on this machine
   --repetitions N    turns of each side (5)
   --seconds N        length of a turn (3)
   --keys N           keys of the large store (1000000)
+  --puts-per-txn N   how the large store is loaded: 1 as clients do, more to be faster (1)
   --only A,B         only these groups: floors, put, get, pages, ranges, memory, snapshot,
                      restart, watch, watch-memory, disk, disturbance
   --members A,B      cluster sizes for put and get (1,3)
@@ -22,6 +23,7 @@ e2e bench: quorate and genuine etcd side by side on this machine
                      (target/bench/results.json)
   --quorate FILE     the server to measure, instead of building it
   --etcd FILE        the etcd to measure, instead of building or finding it
+  --alone            measure quorate only, for example to profile it
   --page FILE        measure nothing; make docs/benchmarks.md from a results file";
 
 /// What is to be done.
@@ -72,6 +74,8 @@ pub(super) struct Options {
     pub(super) turn: Duration,
     /// Keys of the large store.
     pub(super) keys: u64,
+    /// Puts of a transaction that loads them; 1 for plain puts.
+    pub(super) puts_per_txn: u64,
     pub(super) only: Vec<Group>,
     /// Cluster sizes for puts and gets.
     pub(super) members: Vec<usize>,
@@ -79,6 +83,7 @@ pub(super) struct Options {
     pub(super) output: PathBuf,
     pub(super) quorate: Option<PathBuf>,
     pub(super) etcd: Option<PathBuf>,
+    pub(super) is_alone: bool,
 }
 
 impl Options {
@@ -88,6 +93,9 @@ impl Options {
     }
 }
 
+/// Puts of a transaction: below the limit of both sides, and below the window of a new connection.
+const PUTS_PER_TXN_MAX: u64 = 100;
+
 /// Read the arguments.
 pub(super) fn parse(arguments: Vec<String>) -> anyhow::Result<Task> {
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
@@ -96,12 +104,14 @@ pub(super) fn parse(arguments: Vec<String>) -> anyhow::Result<Task> {
         repetitions: if is_quick { 2 } else { 5 },
         turn: Duration::from_secs(if is_quick { 2 } else { 3 }),
         keys: if is_quick { 200_000 } else { 1_000_000 },
+        puts_per_txn: if is_quick { PUTS_PER_TXN_MAX } else { 1 },
         only: GROUPS.iter().map(|(_, group)| *group).collect(),
         members: vec![1, 3],
         output: target.join("results.json"),
         folder: target,
         quorate: None,
         etcd: None,
+        is_alone: false,
     };
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
@@ -118,9 +128,11 @@ pub(super) fn parse(arguments: Vec<String>) -> anyhow::Result<Task> {
         match name.as_str() {
             "--help" | "-h" => return Ok(Task::Help),
             "--quick" => {}
+            "--alone" => options.is_alone = true,
             "--repetitions" => options.repetitions = number(&name, &value()?)?,
             "--seconds" => options.turn = Duration::from_secs(number(&name, &value()?)?),
             "--keys" => options.keys = number(&name, &value()?)?,
+            "--puts-per-txn" => options.puts_per_txn = number(&name, &value()?)?,
             "--only" => options.only = groups(&value()?)?,
             "--members" => {
                 let sizes = value()?;
@@ -137,6 +149,9 @@ pub(super) fn parse(arguments: Vec<String>) -> anyhow::Result<Task> {
     }
     if options.repetitions == 0 || options.turn.is_zero() || options.keys < 10_000 {
         bail!("at least one repetition, one second and 10000 keys");
+    }
+    if !(1..=PUTS_PER_TXN_MAX).contains(&options.puts_per_txn) {
+        bail!("--puts-per-txn is between 1 and {PUTS_PER_TXN_MAX}");
     }
     Ok(Task::Measure(options))
 }

@@ -86,7 +86,8 @@ fn write_and_wait(pool: &mut Pool, writes: u64) -> anyhow::Result<()> {
         if Instant::now() > deadline {
             bail!("{} events are missing", target - pool.counted());
         }
-        pool.turn(Some(Duration::from_millis(100)), |_| {
+        pool.turn(Some(Duration::from_millis(100)), |call| {
+            call.check()?;
             if begun == writes {
                 return Ok(None);
             }

@@ -100,11 +100,19 @@ pub(crate) fn drive(
             pool.flush()?;
         }
         let wait = per_second.map_or(LAST_ANSWERS_WAIT_MAX, |_| OPEN_LOOP_STEP);
-        pool.turn(Some(wait), |Call { sent, bytes, .. }| {
+        pool.turn(Some(wait), |call: Call| {
             let arrived = Instant::now();
             outcome.calls += 1;
-            outcome.bytes += bytes;
-            outcome.times.push(arrived - sent);
+            outcome.bytes += call.bytes;
+            match per_second {
+                // A server that cannot follow may refuse: to whoever asked that is as bad as no
+                // answer.
+                Some(_) if !call.is_answered() => outcome.times.push(LAST_ANSWERS_WAIT_MAX),
+                _ => {
+                    call.check()?;
+                    outcome.times.push(arrived - call.sent);
+                }
+            }
             if per_second.is_some() || arrived >= end || begun >= calls_max {
                 return Ok(None);
             }

@@ -24,10 +24,23 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) sent: Instant,
-    /// Bytes of the answer with its framing.
+    /// Bytes of the answer with its framing; none if it is an error.
     pub(crate) bytes: u64,
     /// The answer's first message, without framing, if it was to be kept.
     pub(crate) body: Vec<u8>,
+}
+
+impl Call {
+    /// Whether it was answered with a message.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.bytes >= PREFIX_BYTES as u64
+    }
+
+    /// An error unless it was answered with a message.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.is_answered(), "the server answered a call with an error");
+        Ok(())
+    }
 }
 
 impl Pool {
@@ -105,9 +118,6 @@ impl Pool {
             if event.is_readable() {
                 connection.receive(&mut self.ended)?;
                 for Ended { sent, bytes, mut body } in self.ended.drain(..) {
-                    if bytes < PREFIX_BYTES as u64 {
-                        bail!("the server answered a call with an error");
-                    }
                     body.drain(..PREFIX_BYTES.min(body.len()));
                     if let Some(next) = on_call(Call { sent, bytes, body })? {
                         connection.call(next.path, next.message, next.keep, true);
@@ -136,6 +146,7 @@ impl Pool {
                 bail!("{path} was not answered within {wait_max:?}");
             }
             self.turn(Some(left), |call| {
+                call.check()?;
                 answer = Some(call.body);
                 Ok(None)
             })?;

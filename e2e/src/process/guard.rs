@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 static STARTED: Mutex<BTreeMap<u32, Pid>> = Mutex::new(BTreeMap::new());
+static IS_STOPPED: AtomicBool = AtomicBool::new(false);
 static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// The exit code of a process that was interrupted.
@@ -30,7 +32,10 @@ pub(crate) fn watch_signals(folder: PathBuf) -> anyhow::Result<()> {
             Ok::<_, std::io::Error>(())
         });
         if stopped.is_ok() {
-            for pid in lock(&STARTED).values() {
+            IS_STOPPED.store(true, Ordering::SeqCst);
+            // Held to the end, so that nothing is started any more.
+            let started = lock(&STARTED);
+            for pid in started.values() {
                 let _ = kill_process(*pid, Signal::KILL);
             }
             if let Some(folder) = lock(&FOLDER).as_ref() {
@@ -43,9 +48,20 @@ pub(crate) fn watch_signals(folder: PathBuf) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A process was started.
-pub(crate) fn started(child: &Child) {
-    lock(&STARTED).insert(child.id(), Pid::from_child(child));
+/// Start a process that ends with this one.
+pub(crate) fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let mut started = lock(&STARTED);
+    let child = command.spawn()?;
+    started.insert(child.id(), Pid::from_child(&child));
+    Ok(child)
+}
+
+/// Come back only if this process was not told to stop: what is measured while its servers are
+/// ended is worth nothing.
+pub(crate) fn wait_if_stopped() {
+    while IS_STOPPED.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
 }
 
 /// A process was waited for, so its id may soon be another's.

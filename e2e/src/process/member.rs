@@ -62,7 +62,7 @@ impl Member {
             }
         }
         let (client, peer) = (format!("http://{}", start.client), format!("http://{}", start.peer));
-        let process = command
+        command
             .args(["--name", &start.name, "--data-dir"])
             .arg(start.folder.join("data"))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
@@ -71,10 +71,9 @@ impl Member {
             .args(["--quota-backend-bytes", &QUOTA_BYTES.to_string(), "--log-level", "error"])
             .stdin(Stdio::null())
             .stdout(Stdio::from(log.try_clone()?))
-            .stderr(Stdio::from(log))
-            .spawn()
+            .stderr(Stdio::from(log));
+        let process = guard::spawn(&mut command)
             .with_context(|| format!("{} cannot be started", start.program.display()))?;
-        guard::started(&process);
         Ok(Self { start, process })
     }
 

@@ -95,6 +95,17 @@ pub enum Event {
         /// The last log index that is not needed.
         index: u64,
     },
+    /// The disks of the member are full, or have room again.
+    DiskRoom(DiskRoom),
+}
+
+/// Whether the disks of a member take more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskRoom {
+    /// There is room to spare.
+    Ample,
+    /// A write found none. What is left is for what makes room again.
+    None,
 }
 
 /// A request for the log.

@@ -53,8 +53,8 @@ pub use boot::{Boot, BootError, Checkpoint};
 pub use config::Config;
 pub use effect::{BatchId, Effect, Halt, LogBatch, LogMark};
 pub use event::{
-    AlarmFact, AlarmKind, Applied, ConfChangeVerdict, Event, Facts, LeaseChange, LeaseFact,
-    MemberFact, MembershipChange, Presence, Priority, Proposal, Role, SnapshotOutcome,
+    AlarmFact, AlarmKind, Applied, ConfChangeVerdict, DiskRoom, Event, Facts, LeaseChange,
+    LeaseFact, MemberFact, MembershipChange, Presence, Priority, Proposal, Role, SnapshotOutcome,
 };
 pub use repair::{Repair, VoteMemory};
 pub use replica::Replica;

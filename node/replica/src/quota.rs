@@ -2,12 +2,13 @@
 //!
 //! Asked before a request goes into the log, never when it is applied: members apply the same
 //! whatever their quota says. The alarm itself goes through the log, so that all members refuse
-//! together; each member withdraws only its own, once there is room to spare.
+//! together; each member withdraws only its own, once there is room to spare. A disk that is full
+//! is as a quota that is reached: the alarm stays for as long as it is.
 
 use quorate_api::Error;
 use quorate_raft::NodeId;
 
-use crate::event::{AlarmFact, AlarmKind};
+use crate::event::{AlarmFact, AlarmKind, DiskRoom};
 
 /// An alarm is withdrawn when live bytes are below this many percent of the quota.
 const CLEAR_BELOW_PERCENT: u64 = 90;
@@ -18,6 +19,7 @@ pub(crate) struct Quota {
     this: NodeId,
     limit_bytes: Option<u64>,
     live_bytes: u64,
+    disk_room: DiskRoom,
     alarms: Vec<AlarmFact>,
     /// Set when a request was refused that no alarm has told of.
     refused: bool,
@@ -34,7 +36,12 @@ pub(crate) enum AlarmProposal {
 
 impl Quota {
     pub(crate) fn new(this: NodeId, limit_bytes: Option<u64>) -> Self {
-        Self { this, limit_bytes, live_bytes: 0, alarms: Vec::new(), refused: false }
+        let disk_room = DiskRoom::Ample;
+        Self { this, limit_bytes, live_bytes: 0, disk_room, alarms: Vec::new(), refused: false }
+    }
+
+    pub(crate) fn set_disk_room(&mut self, room: DiskRoom) {
+        self.disk_room = room;
     }
 
     pub(crate) fn set_live_bytes(&mut self, bytes: u64) {
@@ -53,7 +60,8 @@ impl Quota {
         if growth_bytes == 0 {
             return Ok(());
         }
-        if self.alarms.iter().any(|alarm| alarm.kind == AlarmKind::NoSpace) {
+        let is_told = self.alarms.iter().any(|alarm| alarm.kind == AlarmKind::NoSpace);
+        if is_told || self.disk_room == DiskRoom::None {
             return Err(Error::NoSpace);
         }
         match self.limit_bytes {
@@ -69,13 +77,14 @@ impl Quota {
     pub(crate) fn take_proposal(&mut self) -> Option<AlarmProposal> {
         let own = AlarmFact { member: self.this, kind: AlarmKind::NoSpace };
         let raised = self.alarms.contains(&own);
-        if std::mem::take(&mut self.refused) && !raised {
+        let was_refused = std::mem::take(&mut self.refused);
+        if (was_refused || self.disk_room == DiskRoom::None) && !raised {
             return Some(AlarmProposal::Activate);
         }
         let low = match self.limit_bytes {
             Some(limit) => self.live_bytes < limit / 100 * CLEAR_BELOW_PERCENT,
             None => true,
         };
-        (raised && low).then_some(AlarmProposal::Deactivate)
+        (raised && low && self.disk_room == DiskRoom::Ample).then_some(AlarmProposal::Deactivate)
     }
 }

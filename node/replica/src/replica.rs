@@ -162,6 +162,7 @@ impl Replica {
             }
             Event::SnapshotSent { to, outcome } => self.on_snapshot_sent(to, outcome),
             Event::SnapshotInstalled { index, facts } => self.on_snapshot_installed(index, facts),
+            Event::DiskRoom(room) => self.quota.set_disk_room(room),
             Event::Checkpointed { index } => self.out.push(Effect::ReleaseLog { index }),
         }
     }

@@ -74,7 +74,7 @@ impl Kv {
         loop {
             for _ in 0..STEPS_PER_TURN {
                 let step = cursor.step(self.member.readable_store().await.mvcc());
-                if let Some(outcome) = step.map_err(status::of_read)? {
+                if let Some(outcome) = step.map_err(|error| status::of_read(&self.member, error))? {
                     let bytes: usize = outcome.kvs.iter().map(Bytes::len).sum();
                     let more = COPIES * bytes as u64;
                     grow_to(&mut held, more)?;
@@ -186,7 +186,7 @@ impl kv_server::Kv for Kv {
         let messages = driven(1, move |messages| async move {
             loop {
                 let chunk = stream.next(member.readable_store().await.mvcc());
-                let chunk = chunk.map_err(status::of_read)?;
+                let chunk = chunk.map_err(|error| status::of_read(&member, error))?;
                 let is_last = chunk.last.is_some();
                 send(&messages, RangeStreamResponse::new(member.header_at(0), chunk)).await?;
                 if is_last {

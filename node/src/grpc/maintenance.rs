@@ -9,7 +9,6 @@ use quorate_api::version::ETCD_VERSION;
 use quorate_member::route::Request as Routed;
 use quorate_store::entry::Reply;
 use quorate_store::hash::{KvHash, KvHasher, hash_store};
-use quorate_store::log::Damage;
 use tonic::{Request, Response, Status};
 
 use super::etcdserverpb::maintenance_server;
@@ -44,7 +43,7 @@ impl Maintenance {
                         Ok(Some(hash)) => return Ok(hash),
                         Ok(None) => {}
                         Err(_) if store.compact_revision() != compacted => continue 'anew,
-                        Err(damage) => return Err(damaged(&damage)),
+                        Err(damage) => return Err(status::of_damage(&self.member, &damage)),
                     }
                 }
                 tokio::task::yield_now().await;
@@ -60,10 +59,6 @@ fn describe(alarm: &pb::AlarmMember) -> String {
         id => format!("memberID:{id} "),
     };
     format!("{member}alarm:{} ", alarm.alarm().as_str_name())
-}
-
-fn damaged(damage: &Damage) -> Status {
-    Status::data_loss(damage.to_string())
 }
 
 fn signed(number: u64) -> i64 {
@@ -141,7 +136,8 @@ impl maintenance_server::Maintenance for Maintenance {
             let store = self.member.readable_store().await;
             let conf_state = ConfState::decode(store.conf_state().clone());
             let conf_state = conf_state.map_err(|error| Status::internal(error.to_string()))?;
-            hash_store(&store, &conf_state).map_err(|damage| damaged(&damage))?
+            hash_store(&store, &conf_state)
+                .map_err(|damage| status::of_damage(&self.member, &damage))?
         };
         let header = Some(self.member.header());
         Ok(Response::new(pb::HashResponse { header, hash }))

@@ -38,6 +38,7 @@ pub(super) async fn send_snapshot(
 ) -> Result<Answers<pb::SnapshotResponse>, Status> {
     let version = storage_version(&*member.readable_store().await);
     let stream = member.capture_snapshot(Trailer::None).await.map_err(status::of)?;
+    let member = member.clone();
     Ok(driven(1, move |answers| async move {
         let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
         let reader = tokio::task::spawn_blocking(move || read(stream, version, &sender));
@@ -46,7 +47,8 @@ pub(super) async fn send_snapshot(
         }
         match reader.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Status::data_loss(error.to_string())),
+            Ok(Err(StreamError::Damage(damage))) => Err(status::of_damage(&member, &damage)),
+            Ok(Err(StreamError::Write(error))) => Err(Status::data_loss(error.to_string())),
             Err(panic) => Err(Status::internal(panic.to_string())),
         }
     }))

@@ -1,8 +1,11 @@
 //! Errors as clients of etcd know them: by code and text.
 
 use quorate_api::{Code, Error};
+use quorate_store::log::Damage;
 use quorate_store::mvcc::ReadError;
 use tonic::Status;
+
+use crate::member::Member;
 
 /// The status of an error.
 #[must_use]
@@ -10,14 +13,21 @@ pub(super) fn of(error: Error) -> Status {
     Status::new(tonic_code(error.code()), error.message())
 }
 
-/// The status of a read that failed. Damage of the disk is not etcd's to name: its text says what
-/// is damaged.
+/// The status of a read that failed.
 #[must_use]
-pub(super) fn of_read(error: ReadError) -> Status {
+pub(super) fn of_read(member: &Member, error: ReadError) -> Status {
     match error {
         ReadError::Refused(error) => of(error),
-        ReadError::Damage(damage) => Status::new(tonic::Code::DataLoss, damage.to_string()),
+        ReadError::Damage(damage) => of_damage(member, &damage),
     }
+}
+
+/// The status of a read that found damage, of which the member is told. Damage of the disk is not
+/// etcd's to name: its text says what is damaged.
+#[must_use]
+pub(super) fn of_damage(member: &Member, damage: &Damage) -> Status {
+    member.found_damage(damage);
+    Status::data_loss(damage.to_string())
 }
 
 fn tonic_code(code: Code) -> tonic::Code {

@@ -225,7 +225,7 @@ impl Shared {
                 *full_until = Some(Instant::now() + FULL_WAIT);
                 drop(tools);
                 tracing::warn!("the disk of the store is full: {}", error_chain(&error));
-                self.raise_no_space();
+                self.on_store_full();
                 Turn::Wait
             }
             Err(JobError::Broken(error)) => {

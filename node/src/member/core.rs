@@ -251,8 +251,8 @@ impl Shared {
         *known = standing;
     }
 
-    /// A full disk is told to the cluster before the log's reserve is touched, and asked again.
-    fn look_at_space(&self) {
+    /// How much room the log has; a full disk is asked again.
+    pub(super) fn retry_log_space(&self) -> Space {
         let mut state = self.core.state.lock();
         let State { disk, writer, .. } = &mut *state;
         let space = writer.log().space();
@@ -261,10 +261,7 @@ impl Shared {
         }
         drop(state);
         self.drive();
-        if let Space::Low { bytes } = space {
-            tracing::warn!(bytes, "the disk of the log is full");
-            self.raise_no_space();
-        }
+        space
     }
 
     /// Submit what a clean end of the log needs.

@@ -24,6 +24,7 @@ pub mod peers;
 mod publish;
 mod requests;
 mod snapshots;
+mod space;
 mod start;
 mod stop;
 mod waiters;
@@ -58,6 +59,7 @@ use clock::Clock;
 use core::Core;
 use peers::Peers;
 use snapshots::Snapshots;
+use space::Space;
 use stop::Ending;
 use waiters::Waiters;
 use watches::Watches;
@@ -110,6 +112,7 @@ struct Shared {
     waiters: Waiters,
     background: Background,
     snapshots: Snapshots,
+    space: Space,
     peers: Arc<dyn Peers>,
     /// What those who must not wait for the store see of the members.
     members: Mutex<Arc<KnownMembers>>,
@@ -267,9 +270,9 @@ impl Member {
         self.0.submit(Event::SnapshotSent { to: NodeId(peer), outcome });
     }
 
-    /// Begin the member's end for a reason.
-    pub fn stop(&self, stop: Stop) {
-        self.0.stop(stop);
+    /// Begin the member's end for a reason. The first reason counts; says whether this is it.
+    pub fn stop(&self, stop: Stop) -> bool {
+        self.0.begin_stop(stop)
     }
 
     /// Wait until the member ends, and why.
@@ -353,6 +356,10 @@ impl Shared {
     }
 
     fn stop(&self, stop: Stop) {
+        self.begin_stop(stop);
+    }
+
+    fn begin_stop(&self, stop: Stop) -> bool {
         let is_first = self.ending.begin(stop.clone());
         if is_first {
             match stop {
@@ -360,5 +367,6 @@ impl Shared {
                 _ => tracing::error!("{stop}"),
             }
         }
+        is_first
     }
 }

@@ -6,6 +6,7 @@ use quorate_member::route::{self, Request, Route};
 use quorate_raft::NodeId;
 use quorate_replica::{Event, Proposal, RequestId};
 use quorate_store::entry::Reply;
+use quorate_store::log::Damage;
 use quorate_store::mvcc::ReadError;
 use tokio::sync::oneshot;
 
@@ -131,10 +132,16 @@ impl Member {
             Ok(reply) => Ok(reply),
             Err(ReadError::Refused(error)) => Err(error),
             Err(ReadError::Damage(damage)) => {
-                self.0.damaged(&damage.to_string());
+                self.found_damage(&damage);
                 Err(Error::Corrupt)
             }
         }
+    }
+
+    /// A read of the store found damage. Whoever reads tells the member: with peers it ends, and
+    /// has everything from them at its next start.
+    pub fn found_damage(&self, damage: &Damage) {
+        self.0.damaged(&damage.to_string());
     }
 
     /// Wait until what a compaction removes is gone.
@@ -190,24 +197,5 @@ impl Shared {
         }
         self.submit(event);
         Ok(answer)
-    }
-
-    /// Tell the cluster that this member's disk is full, if it does not know.
-    pub(super) fn raise_no_space(&self) {
-        let raised = self.store.read().alarms().get(pb::AlarmType::Nospace.into());
-        if raised.iter().any(|alarm| alarm.member_id == self.ids.member) {
-            return;
-        }
-        let request = self.waiters.next_id();
-        let alarm = pb::AlarmRequest {
-            action: pb::alarm_request::AlarmAction::Activate.into(),
-            member_id: self.ids.member,
-            alarm: pb::AlarmType::Nospace.into(),
-        };
-        if let Ok(Route::Propose(proposal)) =
-            route::route(&Request::Alarm(alarm), request, &self.limits)
-        {
-            self.submit(Event::Propose(proposal));
-        }
     }
 }

@@ -28,6 +28,7 @@ use super::clock::Clock;
 use super::core::Core;
 use super::peers::Peers;
 use super::snapshots::Snapshots;
+use super::space::Space;
 use super::stop::Ending;
 use super::waiters::Waiters;
 use super::watches::Watches;
@@ -203,6 +204,7 @@ impl Directory {
             waiters: Waiters::new(ids.member, boot),
             background: Background::new(jobs, store_disk),
             snapshots: Snapshots::default(),
+            space: Space::default(),
             peers,
             members: Mutex::new(Arc::new(KnownMembers::default())),
             leadership: watch::Sender::new(Leadership { leader: None, term }),

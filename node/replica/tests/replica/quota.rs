@@ -2,7 +2,7 @@
 
 use quorate_api::etcdserverpb as pb;
 use quorate_raft::NodeId;
-use quorate_replica::{Event, Proposal, RequestId};
+use quorate_replica::{DiskRoom, Event, Proposal, RequestId};
 
 use crate::cluster::{Cluster, put};
 
@@ -75,4 +75,29 @@ fn an_alarm_of_another_member_is_left_alone() {
     assert_eq!(cluster.answers(1), ["901 fails NoSpace"]);
     assert_eq!(cluster.member(1).alarm_facts()[0].member, NodeId(9));
     assert_ne!(RequestId(900), RequestId(901));
+}
+
+#[test]
+fn the_alarm_of_a_full_disk_stays_until_the_disk_has_room() {
+    let mut cluster = Cluster::led(3);
+    cluster.ask(2, Event::DiskRoom(DiskRoom::None));
+    cluster.ask(2, growing(900, 1));
+    assert_eq!(cluster.answers(2), ["900 fails NoSpace"], "before anybody else knows");
+    cluster.ask(2, growing(901, 0));
+    assert_eq!(cluster.answers(2), [""; 0], "what makes room is taken");
+    cluster.tick_all(20);
+    assert_eq!(
+        alarm_requests(&mut cluster, 1),
+        [(2, ACTIVATE)],
+        "it is neither taken back nor repeated"
+    );
+    cluster.ask(3, growing(902, 1));
+    assert_eq!(cluster.answers(3), ["902 fails NoSpace"]);
+
+    cluster.ask(2, Event::DiskRoom(DiskRoom::Ample));
+    cluster.tick_all(5);
+    assert_eq!(alarm_requests(&mut cluster, 1), [(2, ACTIVATE), (2, DEACTIVATE)]);
+    cluster.answers(3);
+    cluster.ask(3, growing(903, 1));
+    assert_eq!(cluster.answers(3), [""; 0]);
 }

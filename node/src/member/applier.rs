@@ -255,12 +255,24 @@ impl Shared {
         }
         drop(store);
         self.watches.wake(&woken);
-        let replies = batch.replies.into_iter();
-        self.waiters.answer_all(replies.map(|(request, reply)| (request, Answer::Reply(reply))));
         metrics::applied(batch.applied.index);
         metrics::store_changed(puts as u64, deletes as u64, 0);
         count_leases(&batch.applied.leases);
-        self.submit(Event::Applied(batch.applied));
+        let replies = batch.replies.into_iter();
+        let replies = replies.map(|(request, reply)| (request, Answer::Reply(reply)));
+        let applied = Event::Applied(batch.applied);
+        // Clients do not wait for the replica, except those that may ask for the next change of
+        // the members at once: it is judged by, and only taken after, this one.
+        match batch.members {
+            Touched::No => {
+                self.waiters.answer_all(replies);
+                self.submit(applied);
+            }
+            Touched::Yes => {
+                self.submit(applied);
+                self.waiters.answer_all(replies);
+            }
+        }
         if has_work {
             self.background.wake();
         }

@@ -158,8 +158,10 @@ impl Inbox for Member {
     }
 
     fn told_removed(&self, by: u64) {
-        tracing::error!(by = format!("{by:x}"), "a peer says that this member has been removed");
-        self.stop(Stop::Removed);
+        // Every connection to every peer hears it, several times until the member has ended.
+        if self.stop(Stop::Removed) {
+            tracing::error!(by = format!("{by:x}"), "a peer says that this member was removed");
+        }
     }
 
     fn members(&self) -> Vec<member_json::Member> {

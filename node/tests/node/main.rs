@@ -1,8 +1,10 @@
 //! The program as people and other programs meet it.
 
 mod clients;
+mod cluster;
 mod commands;
 mod dev;
 mod flags;
 mod generated;
 mod limits;
+mod process;

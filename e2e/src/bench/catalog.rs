@@ -59,6 +59,7 @@ pub(super) fn metrics(keys: u64) -> Vec<Metric> {
     rows.row("memory.watch", "anonymous memory, watch", "B", Lower, None);
     rows.row("load.rate", "loading the keys", "keys/s", Higher, None);
     rows.row("restart", "restart to first read", "s", Lower, Some(0.3));
+    rows.row("restart.cpu", "restart: server CPU", "s", Lower, None);
     rows.row("snapshot.time", "snapshot, streamed", "s", Lower, Some(0.6));
     rows.row("snapshot.bytes", "snapshot: size", "MiB", Lower, None);
     rows.row("disk.loaded", "disk with the keys", "MiB", Lower, None);

@@ -207,13 +207,12 @@ pub(super) fn snapshot(pool: &mut Pool) -> anyhow::Result<u64> {
 fn restarts(bench: &mut Bench, clusters: &mut [Cluster]) -> anyhow::Result<()> {
     for _ in 0..bench.options.repetitions {
         for cluster in &mut *clusters {
-            let machine = crate::process::cpu::machine()?.busy;
-            let time = cluster.restart_first()?.as_secs_f64();
-            // The process is another one afterwards, so its own CPU cannot be told apart.
-            let busy = crate::process::cpu::machine()?.busy.saturating_sub(machine).as_secs_f64();
+            let restarted = cluster.restart_first()?;
             let side = cluster.side();
-            bench.book.note("restart", side, time, 0.0);
-            bench.say(&format!("restart: {side} {time:.2} s, the machine {busy:.2} s of CPU"));
+            let (time, cpu) = (restarted.time.as_secs_f64(), restarted.cpu.as_secs_f64());
+            bench.book.note("restart", side, time, restarted.foreign_share);
+            bench.book.note("restart.cpu", side, cpu, restarted.foreign_share);
+            bench.say(&format!("restart: {side} {time:.2} s, {cpu:.2} s of CPU"));
         }
     }
     Ok(())

@@ -46,7 +46,7 @@ struct Bench {
 
 /// Measure, or make the page of what was measured.
 pub(crate) fn run(arguments: Vec<String>) -> anyhow::Result<()> {
-    let command = format!("e2e bench {}", arguments.join(" ")).trim_end().to_owned();
+    let command = options::command(&arguments);
     match options::parse(arguments)? {
         Task::Help => {
             println!("{}", options::HELP);

@@ -156,6 +156,24 @@ pub(super) fn parse(arguments: Vec<String>) -> anyhow::Result<Task> {
     Ok(Task::Measure(options))
 }
 
+/// The command for the page: without folders and files, which are this machine's own.
+pub(super) fn command(arguments: &[String]) -> String {
+    const OF_THIS_MACHINE: [&str; 4] = ["--dir", "--output", "--quorate", "--etcd"];
+    let mut shown = "cargo run --release -p e2e -- bench".to_owned();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let name = argument.split('=').next().unwrap_or_default();
+        if !OF_THIS_MACHINE.contains(&name) {
+            shown.push(' ');
+            shown.push_str(argument);
+        } else if name == argument {
+            // Its value follows.
+            arguments.next();
+        }
+    }
+    shown
+}
+
 fn groups(text: &str) -> anyhow::Result<Vec<Group>> {
     text.split(',')
         .map(|name| {
@@ -167,4 +185,15 @@ fn groups(text: &str) -> anyhow::Result<Vec<Group>> {
 
 fn number<N: std::str::FromStr>(name: &str, text: &str) -> anyhow::Result<N> {
     text.parse().map_err(|_| anyhow::anyhow!("{name} needs a number, not {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn the_command_names_no_place_of_this_machine() {
+        let arguments = ["--dir", "/x", "--quick", "--etcd=/y", "--only", "put"].map(str::to_owned);
+        assert_eq!(command(&arguments), "cargo run --release -p e2e -- bench --quick --only put");
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Bench;
 use crate::load::{Load, Outcome, Pool, drive};
 use crate::process::cluster::Cluster;
-use crate::process::cpu;
+use crate::process::cpu::Others;
 use crate::process::side::Side;
 
 /// What was seen during a turn.
@@ -23,22 +23,13 @@ pub(super) fn see<T>(
     cluster: &Cluster,
     work: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<(T, Seen)> {
-    let (machine, own, server) = (cpu::machine()?, cpu::own()?, cluster.cpu()?);
+    let (others, server) = (Others::watch()?, cluster.cpu()?);
     let began = Instant::now();
     let result = work()?;
     let elapsed = began.elapsed();
     let server_cpu = cluster.cpu()?.saturating_sub(server);
-    let own = cpu::own()?.saturating_sub(own);
-    let after = cpu::machine()?;
-    let all = after.busy.saturating_sub(machine.busy) + after.stolen.saturating_sub(machine.stolen);
-    let foreign = all.saturating_sub(server_cpu + own);
-    let foreign_share = foreign.as_secs_f64() / (elapsed.as_secs_f64() * cores());
+    let foreign_share = others.share(server_cpu)?;
     Ok((result, Seen { elapsed, server_cpu, foreign_share }))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "some cores")]
-fn cores() -> f64 {
-    std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64)
 }
 
 /// Microseconds of a time per call.

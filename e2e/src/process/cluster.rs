@@ -9,7 +9,7 @@ use prost::Message as _;
 use quorate_api::etcdserverpb::{StatusRequest, StatusResponse};
 
 use super::cpu;
-use super::member::{Member, Start, disk_bytes, free_address};
+use super::member::{Member, Restarted, Start, disk_bytes, free_address};
 use super::side::Side;
 use crate::load::{Pool, framed};
 
@@ -103,7 +103,7 @@ impl Cluster {
     }
 
     /// Restart the first member and tell how long it took to be ready.
-    pub(crate) fn restart_first(&mut self) -> anyhow::Result<Duration> {
+    pub(crate) fn restart_first(&mut self) -> anyhow::Result<Restarted> {
         self.members.first_mut().context("a cluster without members")?.restart()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -44,23 +44,41 @@ fn kilobytes_of(process: u32, name: &str) -> anyhow::Result<u64> {
     Ok(kilobytes * 1024)
 }
 
-/// CPU time of the whole machine: spent, and taken by its host.
+/// A moment from which on others are watched: processes that are neither this one nor the servers
+/// that are measured, and the machine's host.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Machine {
-    pub(crate) busy: Duration,
-    pub(crate) stolen: Duration,
+pub(crate) struct Others {
+    machine: Duration,
+    own: Duration,
+    began: Instant,
 }
 
-/// The machine's CPU time so far.
-pub(crate) fn machine() -> anyhow::Result<Machine> {
+impl Others {
+    /// From now on.
+    pub(crate) fn watch() -> anyhow::Result<Self> {
+        Ok(Self { machine: machine()?, own: own()?, began: Instant::now() })
+    }
+
+    /// The share of the machine that they took so far, if the servers took so much.
+    pub(crate) fn share(&self, servers: Duration) -> anyhow::Result<f64> {
+        let own = own()?.saturating_sub(self.own);
+        let all = machine()?.saturating_sub(self.machine);
+        let others = all.saturating_sub(servers + own).as_secs_f64();
+        let cores = u32::try_from(std::thread::available_parallelism()?.get())?;
+        Ok(others / (self.began.elapsed().as_secs_f64() * f64::from(cores)))
+    }
+}
+
+/// The machine's CPU time so far: spent, or taken by its host.
+fn machine() -> anyhow::Result<Duration> {
     let text = read(Path::new("/proc/stat"))?;
     let first = text.lines().next().unwrap_or_default();
     let fields: Vec<u64> =
         first.split_whitespace().skip(1).filter_map(|f| f.parse().ok()).collect();
     let field = |at: usize| fields.get(at).copied().unwrap_or(0);
     // user, nice, system, idle, iowait, irq, softirq, steal
-    let busy = field(0) + field(1) + field(2) + field(5) + field(6);
-    Ok(Machine { busy: ticks_as_time(busy), stolen: ticks_as_time(field(7)) })
+    let busy = field(0) + field(1) + field(2) + field(5) + field(6) + field(7);
+    Ok(ticks_as_time(busy))
 }
 
 /// The percentage of the last ten seconds in which some task waited for a resource (`cpu`, `io`),

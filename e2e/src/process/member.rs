@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::cpu::{self, Others};
 use super::guard;
 use crate::load::{Keys, Pool, path};
 
@@ -39,6 +40,15 @@ pub(crate) struct Start {
 pub(crate) struct Member {
     start: Start,
     process: Child,
+}
+
+/// What a restart took, from the start to the first answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restarted {
+    pub(crate) time: Duration,
+    pub(crate) cpu: Duration,
+    /// The share of the machine that others took.
+    pub(crate) foreign_share: f64,
 }
 
 /// An address of this machine that nobody listens at.
@@ -118,7 +128,7 @@ impl Member {
 
     /// End it as an administrator would, start it again with its data, and tell how long it took
     /// from the start to the first answer.
-    pub(crate) fn restart(&mut self) -> anyhow::Result<Duration> {
+    pub(crate) fn restart(&mut self) -> anyhow::Result<Restarted> {
         kill_process(Pid::from_child(&self.process), Signal::TERM)?;
         let deadline = Instant::now() + END_WAIT_MAX;
         while self.process.try_wait()?.is_none() {
@@ -128,11 +138,13 @@ impl Member {
             std::thread::sleep(LOOK);
         }
         guard::ended(self.process.id());
-        let began = Instant::now();
+        let (others, began) = (Others::watch()?, Instant::now());
         // What ran under the old id has ended; dropping it does nothing more.
         *self = Self::start(self.start.clone())?;
         self.wait_until_ready()?;
-        Ok(began.elapsed())
+        let time = began.elapsed();
+        let cpu = cpu::of(self.id())?;
+        Ok(Restarted { time, cpu, foreign_share: others.share(cpu)? })
     }
 
     fn last_of_log(&self) -> String {

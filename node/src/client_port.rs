@@ -10,6 +10,7 @@
 mod connection;
 mod listen;
 mod open_files;
+mod output;
 mod pings;
 
 use std::io;

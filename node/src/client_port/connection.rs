@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tonic::body::Body;
 
 use super::listen::Listener;
+use super::output::gather;
 use super::pings::Pinged;
 use crate::config::KeepAlive;
 use crate::grpc::{Grpc, Measured};
@@ -241,15 +242,16 @@ where
     // Shared by the connection's requests: cloning all services for each would cost more than some
     // of the requests do.
     let service = Arc::new(service);
-    let call = service_fn(move |request| service.clone().call(request));
-    let stream = Pinged::new(stream, options.keep_alive.ping_interval_min);
+    // In a box, as it is moved several times before it runs.
+    let call = service_fn(move |request| Box::pin(service.clone().call(request)));
+    let (stream, output) = gather(Pinged::new(stream, options.keep_alive.ping_interval_min));
     let connection = builder.serve_connection(TokioIo::new(stream), call);
     tokio::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = output.drive(connection.as_mut()) => ended,
         () = stopping.wait() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            output.drive(connection.as_mut()).await
         }
     };
     if let Err(error) = ended {

@@ -52,6 +52,8 @@ fn a_peer_moves_to_another_address() {
     let (a, b) = (Node::start(0xa), Node::start(0xb));
     link(&[&a, &b]);
     drop(b);
+    // A message for the old address would be lost, as it may be.
+    until("the loss to be known", || !a.is_linked(0xb) && !a.transport.attached(0xb));
     let b = Node::start(0xb);
     b.transport.set_peers(&[a.info()]);
     let nowhere = "http://127.0.0.1:1".to_owned();

@@ -180,11 +180,11 @@ impl Locations {
 
     /// All records from `from` on, in order.
     pub(crate) fn iter_from(&self, from: Revision) -> impl Iterator<Item = (Revision, Slot)> + '_ {
-        let (first, _) = split(from.main);
-        self.chunks
-            .range(first..)
-            .flat_map(|(number, chunk)| chunk.iter(number * CHUNK as i64))
-            .skip_while(move |(revision, _)| *revision < from)
+        let (first, within) = split(from.main);
+        self.chunks.range(first..).flat_map(move |(number, chunk)| {
+            let within = if *number == first { within } else { 0 };
+            chunk.iter_from(number * CHUNK as i64, within, from)
+        })
     }
 
     /// Memory that the table takes, in bytes, about.
@@ -198,12 +198,21 @@ impl Chunk {
         Arc::new(Self { slots: Slots::Sparse(Vec::new()), several: BTreeMap::new() })
     }
 
-    fn iter(&self, base: i64) -> impl Iterator<Item = (Revision, Slot)> + '_ {
-        self.slots.iter().flat_map(move |(within, slot)| {
+    /// Its records from `from` on, which is not before the main revision `base + within`. A
+    /// transaction may have many records: those before `from` are not walked through.
+    fn iter_from(
+        &self,
+        base: i64,
+        within: u16,
+        from: Revision,
+    ) -> impl Iterator<Item = (Revision, Slot)> + '_ {
+        self.slots.iter_from(within).flat_map(move |(within, slot)| {
             let main = base + i64::from(within);
-            let one = (slot != SEVERAL).then_some((Revision::new(main, 0), Slot(slot)));
+            let first = if main == from.main { sub(from).unwrap_or(u32::MAX) } else { 0 };
+            let is_one = slot != SEVERAL && first == 0;
+            let one = is_one.then_some((Revision::new(main, 0), Slot(slot)));
             let several = (slot == SEVERAL).then(|| self.several.get(&within)).flatten();
-            let several = several.into_iter().flatten();
+            let several = several.into_iter().flat_map(move |list| list.range(first..));
             one.into_iter().chain(
                 several.map(move |(sub, slot)| (Revision::new(main, i64::from(*sub)), *slot)),
             )
@@ -279,11 +288,19 @@ impl Slots {
     }
 
     fn iter(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        self.iter_from(0)
+    }
+
+    fn iter_from(&self, first: u16) -> impl Iterator<Item = (u16, u64)> + '_ {
         let (dense, sparse) = match self {
             Self::Dense { slots, .. } => (&slots[..], &[][..]),
-            Self::Sparse(list) => (&[][..], list.as_slice()),
+            Self::Sparse(list) => {
+                let before = list.partition_point(|(within, _)| *within < first);
+                (&[][..], list.get(before..).unwrap_or_default())
+            }
         };
-        let dense = dense.iter().enumerate().filter(|(_, slot)| **slot != 0);
+        let dense = dense.iter().enumerate().skip(usize::from(first));
+        let dense = dense.filter(|(_, slot)| **slot != 0);
         dense.map(|(within, slot)| (within as u16, *slot)).chain(sparse.iter().copied())
     }
 }

@@ -215,10 +215,10 @@ pub fn is_stepped(request: &RangeRequest) -> bool {
 }
 
 /// About as many bytes as the answer to a range needs: what a record has on average, for each key
-/// that must be read.
+/// that must be read. 0 for a single key, which is read in one step and counted then.
 #[must_use]
 pub fn estimated_bytes(mvcc: &Mvcc, request: &RangeRequest) -> u64 {
-    if request.count_only {
+    if request.count_only || request.range_end.is_empty() {
         return 0;
     }
     let all = mvcc.index().count(&KeyRange::all(), mvcc.read_revision()).max(1);
@@ -282,7 +282,10 @@ impl RangeCursor {
             none => {
                 let revision = mvcc.revision_for(request.revision)?;
                 let rest = KeyRange::new(request.key.clone(), request.range_end.clone());
-                let count = mvcc.index().count(&rest, revision).cast_signed();
+                // A single key is counted where it is found.
+                let is_single = request.range_end.is_empty();
+                let count = if is_single { 0 } else { mvcc.index().count(&rest, revision) };
+                let count = count.cast_signed();
                 let header = mvcc.read_revision();
                 let outcome = RangeOutcome { revision: header, count, ..RangeOutcome::default() };
                 none.insert(Begun { revision, rest, outcome, bytes: 0 })
@@ -307,6 +310,9 @@ impl RangeCursor {
             }
             ControlFlow::Continue(())
         });
+        if request.range_end.is_empty() {
+            begun.outcome.count = i64::try_from(hits.len()).expect("a length fits");
+        }
         for hit in &hits {
             let bytes = mvcc.bytes(hit, request)?;
             begun.bytes += bytes.len() as u64;

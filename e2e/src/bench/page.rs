@@ -65,7 +65,8 @@ fn marks(page: &mut String, results: &Results) {
             Better::Lower => 1.0 / ratio.median,
             Better::Higher => ratio.median,
         };
-        let _ = writeln!(page, "{:<48} {:>7} × {}", row.metric.title, figure(factor), bar(factor));
+        let line = format!("{:<48} {:>7} × {}", row.metric.title, figure(factor), bar(factor));
+        let _ = writeln!(page, "{}", line.trim_end());
     }
     page.push_str("```\n\n");
 }

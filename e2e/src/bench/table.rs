@@ -118,12 +118,13 @@ pub(super) fn median(spread: Option<Spread>) -> String {
     spread.map_or_else(|| "–".to_owned(), |spread| figure(spread.median))
 }
 
-/// Three figures, no more than can be believed.
+/// Two or three figures, no more than can be believed.
 pub(super) fn figure(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 99.95 => 0,
         size if size >= 9.995 => 1,
-        _ => 2,
+        size if size >= 0.0995 => 2,
+        _ => 4,
     };
     format!("{value:.digits$}")
 }
@@ -133,8 +134,10 @@ mod tests {
     use super::figure;
 
     #[test]
-    fn figures_have_three_digits_at_most_behind_a_point() {
-        for (value, text) in [(0.456, "0.46"), (9.999, "10.0"), (52.36, "52.4"), (99.96, "100")] {
+    fn figures_show_no_more_than_can_be_believed() {
+        for (value, text) in
+            [(0.456, "0.46"), (9.999, "10.0"), (0.0047, "0.0047"), (52.36, "52.4"), (99.96, "100")]
+        {
             assert_eq!(figure(value), text);
         }
     }

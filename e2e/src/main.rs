@@ -3,6 +3,7 @@
 //! ```text
 //!   e2e bench            quorate and genuine etcd side by side: a table of ratios
 //!   e2e constant-server  what the benchmark measures as the floor of gRPC
+//!   e2e prometheus       alerts in a genuine Prometheus; e2e/prometheus gets it and runs this
 //! ```
 
 use std::process::ExitCode;
@@ -11,9 +12,11 @@ mod bench;
 mod constant;
 mod load;
 mod process;
+mod prometheus;
 
 const USAGE: &str = "usage: e2e bench [--help]
-       e2e constant-server ADDRESS";
+       e2e constant-server ADDRESS
+       e2e prometheus QUORATE FOLDER";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
             Some(address) => constant::run(address),
             None => Err(anyhow::anyhow!("{USAGE}")),
         },
+        Some("prometheus") => prometheus::run(arguments.collect()),
         _ => Err(anyhow::anyhow!("{USAGE}")),
     };
     match result {

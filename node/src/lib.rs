@@ -11,6 +11,7 @@
 
 pub mod args;
 pub mod client_port;
+mod comparison;
 pub mod config;
 mod dev;
 mod grpc;

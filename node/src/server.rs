@@ -16,6 +16,7 @@ use quorate_member::open::Fresh;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::client_port::{self, ClientPort};
+use crate::comparison::{self, ComparisonError};
 use crate::config::{ClusterState, Config, ConfigError};
 use crate::member::{Directory, Member, Running, StartError, Stop, bootstrap, is_empty, named};
 use crate::peer::{self, Transport, client};
@@ -41,6 +42,9 @@ pub enum ServerError {
     /// The port for peers cannot be opened.
     #[error(transparent)]
     Peers(#[from] peer::StartError),
+    /// Its data are not its peers'.
+    #[error(transparent)]
+    Comparison(#[from] ComparisonError),
     /// The operating system refuses something.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -76,6 +80,12 @@ pub fn run(config: Config) -> Result<ExitCode, ServerError> {
     let transport = Arc::new(Transport::bind(peer::Settings::of_member(&config, ids, folder))?);
     let running = directory.run(config, transport.clone())?;
     let member = running.member().clone();
+    if member.config().compares_first
+        && let Err(inconsistent) = runtime.block_on(comparison::before_serving(&member))
+    {
+        running.end();
+        return Err(inconsistent.into());
+    }
     transport.start(Arc::new(member.clone()))?;
     let serving = client_port.serve(&member)?;
     let stop = runtime.block_on(async {
@@ -108,6 +118,7 @@ async fn attend(member: &Member, (mut terminate, mut interrupt): (Signal, Signal
             },
             member.keep_cluster_version(),
             member.compact_automatically(),
+            comparison::regularly(member, member.config().comparison_interval),
         )
     };
     tokio::select! {

@@ -34,6 +34,17 @@ impl Cluster {
         folder: &Path,
         size: usize,
     ) -> anyhow::Result<Self> {
+        Self::start_with(side, program, folder, size, &[])
+    }
+
+    /// The same with further arguments for each.
+    pub(crate) fn start_with(
+        side: Side,
+        program: &Path,
+        folder: &Path,
+        size: usize,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
         let mut starts = Vec::new();
         for number in 0..size {
             starts.push(Start {
@@ -43,6 +54,7 @@ impl Cluster {
                 client: free_address()?,
                 peer: free_address()?,
                 cluster: String::new(),
+                arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             });
         }
         let all: Vec<String> =

@@ -33,6 +33,8 @@ pub(crate) struct Start {
     pub(crate) peer: SocketAddr,
     /// All members, as `--initial-cluster` wants them.
     pub(crate) cluster: String,
+    /// What it is told besides.
+    pub(crate) arguments: Vec<String>,
 }
 
 /// A running member; it ends when this is dropped.
@@ -79,6 +81,7 @@ impl Member {
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &start.cluster, "--initial-cluster-state", "new"])
             .args(["--quota-backend-bytes", &QUOTA_BYTES.to_string(), "--log-level", "error"])
+            .args(&start.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::from(log.try_clone()?))
             .stderr(Stdio::from(log));

@@ -97,6 +97,9 @@ pub enum Event {
     },
     /// The disks of the member are full, or have room again.
     DiskRoom(DiskRoom),
+    /// Compaction has removed what it could: so many live bytes are left in the store. What
+    /// applied entries add is said by [`Event::Applied`].
+    LiveBytes(u64),
 }
 
 /// Whether the disks of a member take more.

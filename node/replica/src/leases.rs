@@ -92,14 +92,17 @@ impl Replica {
     pub(crate) fn revoke_leases(&mut self, leases: Vec<i64>) {
         // An end that was counted in an earlier term says nothing: others have led meanwhile.
         let ended = leases.into_iter().filter(|id| self.leases.is_revoking(*id));
-        let revokes = ended
+        let revokes: Vec<pb::InternalRaftRequest> = ended
             .map(|id| pb::InternalRaftRequest {
                 lease_revoke: Some(pb::LeaseRevokeRequest { id }),
                 ..pb::InternalRaftRequest::default()
             })
             .collect();
+        let count = revokes.len() as u64;
         // What is lost is asked for again after a while.
-        let _ = self.propose_of_clock(revokes);
+        if self.propose_of_clock(revokes) {
+            self.leases_ended += count;
+        }
     }
 
     /// Put what the lease clock decided into this leader's log at once, or nowhere: waiting, or

@@ -45,6 +45,8 @@ pub struct Replica {
     pub(crate) leadership: Leadership,
     pub(crate) reads: Reads,
     pub(crate) leases: LeaseClock,
+    /// Ends of leases that were put into the log.
+    pub(crate) leases_ended: u64,
     pub(crate) ended_renewals: EndedRenewals,
     pub(crate) membership: Membership,
     pub(crate) snapshots: Snapshots,
@@ -93,6 +95,7 @@ impl Replica {
             leadership: Leadership::default(),
             reads: Reads::new(config.boot),
             leases,
+            leases_ended: 0,
             ended_renewals: EndedRenewals::default(),
             membership: Membership::new(config.member, boot.facts.members),
             snapshots: Snapshots::default(),
@@ -163,6 +166,7 @@ impl Replica {
             Event::SnapshotSent { to, outcome } => self.on_snapshot_sent(to, outcome),
             Event::SnapshotInstalled { index, facts } => self.on_snapshot_installed(index, facts),
             Event::DiskRoom(room) => self.quota.set_disk_room(room),
+            Event::LiveBytes(bytes) => self.quota.set_live_bytes(bytes),
             Event::Checkpointed { index } => self.out.push(Effect::ReleaseLog { index }),
         }
     }

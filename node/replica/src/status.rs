@@ -75,6 +75,8 @@ pub struct Standing {
     pub is_learner: bool,
     /// Whether its log is being repaired.
     pub is_repairing: bool,
+    /// Leases whose end it has put into the log since it was started, because their time was over.
+    pub leases_ended: u64,
 }
 
 impl Replica {
@@ -128,6 +130,7 @@ impl Replica {
             log_bytes: log.bytes(),
             is_learner: self.is_learner(),
             is_repairing: self.repair.is_some(),
+            leases_ended: self.leases_ended,
         }
     }
 

@@ -93,6 +93,10 @@ pub struct Config {
     pub strict_reconfiguration: bool,
     /// How often an idle watch that wants it hears how far it is.
     pub watch_progress_interval: Duration,
+    /// Whether the member compares its data with its peers' before it serves.
+    pub compares_first: bool,
+    /// How often a leader compares its data with its peers'; `None` for never.
+    pub comparison_interval: Option<Duration>,
     /// Pings on connections of clients.
     pub keep_alive: KeepAlive,
     /// Bytes of memory that the process may have; `None` for what the system says.

@@ -118,6 +118,12 @@ impl Config {
             learners_max: values.size("max-learners")?,
             strict_reconfiguration: values.boolean("strict-reconfig-check"),
             watch_progress_interval: values.duration("watch-progress-notify-interval"),
+            compares_first: gates::is_on(
+                &gates::parse(values.text("feature-gates"))?,
+                "InitialCorruptCheck",
+            ),
+            comparison_interval: Some(values.duration("corrupt-check-time"))
+                .filter(|interval| !interval.is_zero()),
             keep_alive: keep_alive(&values),
             memory_bytes_max: Some(values.unsigned("memory-limit-bytes")).filter(|max| *max > 0),
             slow_apply: values.duration("warning-apply-duration"),

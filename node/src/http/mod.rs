@@ -11,6 +11,7 @@
 mod access;
 mod checks;
 mod health;
+mod metrics_page;
 mod version;
 
 use std::sync::Arc;
@@ -20,10 +21,8 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 
-use crate::grpc;
 use crate::member::Member;
 use crate::memory::Budget;
-use crate::metrics::{self, Observed};
 pub(crate) use access::{Access, Transport};
 
 /// An answer.
@@ -85,7 +84,7 @@ async fn answer(plain: &Plain, method: &Method, uri: &Uri) -> Answer {
         "/health" => health::answer(member, method, query).await,
         "/livez" => checks::answer(member, checks::LIVEZ, None, method, query).await,
         "/readyz" => checks::answer(member, checks::READYZ, None, method, query).await,
-        "/metrics" => metrics_page(plain).await,
+        "/metrics" => metrics_page::answer(plain).await,
         "/version" if *paths == Paths::All => version::answer(member, method).await,
         _ => {
             for kind in [checks::LIVEZ, checks::READYZ] {
@@ -98,31 +97,6 @@ async fn answer(plain: &Plain, method: &Method, uri: &Uri) -> Answer {
             error(StatusCode::NOT_FOUND, "404 page not found")
         }
     }
-}
-
-async fn metrics_page(plain: &Plain) -> Answer {
-    let member = &plain.member;
-    let counts = member.watch_counts();
-    let is_learner = grpc::is_learner(member);
-    {
-        let store = member.readable_store().await;
-        let revision = store.revision();
-        let all = quorate_store::mvcc::key_range::KeyRange::all();
-        metrics::observe(&Observed {
-            revision,
-            compact_revision: store.compact_revision(),
-            keys: store.mvcc().index().count(&all, revision),
-            total_bytes: store.total_bytes(),
-            live_bytes: store.live_bytes(),
-            streams: counts.streams,
-            watchers: counts.watchers,
-            slow_watchers: counts.behind,
-            is_learner,
-            answer_bytes: plain.budget.held_bytes(),
-            memory_bytes_max: plain.budget.limit_bytes(),
-        });
-    }
-    with_type("text/plain; version=0.0.4; charset=utf-8", metrics::text())
 }
 
 fn with_type(content_type: &'static str, body: impl Into<Bytes>) -> Answer {

@@ -256,6 +256,7 @@ impl Shared {
         drop(store);
         self.watches.wake(&woken);
         metrics::applied(batch.applied.index);
+        metrics::apply_batch(entries.len());
         metrics::store_changed(puts as u64, deletes as u64, 0);
         count_leases(&batch.applied.leases);
         let replies = batch.replies.into_iter();

@@ -163,6 +163,14 @@ enum Turn {
     Wait,
 }
 
+/// What a step of compaction came to.
+enum Pruned {
+    /// There may be more to remove.
+    Some,
+    /// All is removed, and so much is left.
+    All { live_bytes: u64 },
+}
+
 impl Shared {
     /// The background's thread.
     pub(super) fn run_background(&self) {
@@ -199,7 +207,11 @@ impl Shared {
         }
         *full_until = None;
         let is_idle = runner.running().is_none() && work == Work::All;
-        if is_idle && self.prune() {
+        if is_idle && let Some(pruned) = self.prune() {
+            drop(tools);
+            if let Pruned::All { live_bytes } = pruned {
+                self.submit(Event::LiveBytes(live_bytes));
+            }
             return Turn::More;
         }
         runner.prepare();
@@ -243,26 +255,28 @@ impl Shared {
     }
 
     /// A step of compaction, if one is due.
-    fn prune(&self) -> bool {
+    fn prune(&self) -> Option<Pruned> {
         if !self.store.read().mvcc().compaction().is_due() {
-            return false;
+            return None;
         }
         let mut store = self.store.write();
         store.prune_step();
         let finished = store.mvcc().compaction().finished();
+        let live_bytes = store.live_bytes();
         drop(store);
-        self.compacted.send_if_modified(|seen| {
+        let is_finished = self.compacted.send_if_modified(|seen| {
             let is_news = *seen < finished;
             *seen = finished.max(*seen);
             is_news
         });
-        true
+        Some(if is_finished { Pruned::All { live_bytes } } else { Pruned::Some })
     }
 
     fn on_job_done(&self, outcome: Outcome, needed_after: u64, took: Duration) {
         match outcome {
             Outcome::Checkpointed { applied_index } => {
                 metrics::checkpoint(took);
+                metrics::checkpointed(applied_index);
                 self.submit(Event::Checkpointed { index: needed_after });
                 let mut orders = self.background.orders.lock();
                 orders.checkpointed = orders.checkpointed.max(applied_index);
@@ -270,7 +284,9 @@ impl Shared {
                 self.background.has_checkpoint.notify_all();
             }
             Outcome::Flushed => metrics::backend_commit(took),
-            Outcome::Collected { .. } | Outcome::Cleaned { .. } | Outcome::Scrubbed { .. } => {}
+            Outcome::Collected { records } => metrics::collected(records),
+            Outcome::Cleaned { files } => metrics::files_removed(files),
+            Outcome::Scrubbed { records: _ } => metrics::scrubbed(),
         }
     }
 }

@@ -175,6 +175,9 @@ impl Shared {
     fn carry_out(&self, state: &mut State, effect: Effect) {
         match effect {
             Effect::Persist(batch) => {
+                if !batch.entries.is_empty() {
+                    metrics::log_batch(batch.entries.len());
+                }
                 if let Some(disk) = &mut state.disk {
                     state.writer.persist(disk, batch);
                 }
@@ -247,6 +250,7 @@ impl Shared {
         if standing.commit != known.commit {
             metrics::committed(standing.commit);
         }
+        metrics::leases_expired(standing.leases_ended.saturating_sub(known.leases_ended));
         self.term.store(standing.term, SeqCst);
         *known = standing;
     }

@@ -210,7 +210,13 @@ impl Member {
     /// Whether it leads.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.leader() == Some(self.0.ids.member)
+        self.0.leads()
+    }
+
+    /// Whether a snapshot is kept for followers.
+    #[must_use]
+    pub fn has_pinned_snapshot(&self) -> bool {
+        self.0.snapshots.pinned.lock().is_some()
     }
 
     /// Leader and term, and when they change.
@@ -223,6 +229,18 @@ impl Member {
     #[must_use]
     pub fn known_members(&self) -> Arc<KnownMembers> {
         self.0.members.lock().clone()
+    }
+
+    /// The hash of a peer's keys at a revision.
+    ///
+    /// # Errors
+    /// What the peer answers, or that it does not.
+    pub async fn peer_hash(
+        &self,
+        peer: &member_json::Member,
+        revision: i64,
+    ) -> Result<pb::HashKvResponse, quorate_api::Error> {
+        self.0.peers.hash_kv(peer, revision).await
     }
 
     /// Open a watch stream.
@@ -336,10 +354,15 @@ impl Shared {
     /// The store does not give back what was written. With peers, the member ends, and has all
     /// from them at its next start; alone, it goes on with what can still be read.
     fn damaged(&self, what: &str) {
+        crate::metrics::damage();
         tracing::error!(what, "data of this member is damaged");
         if self.voters() > 1 {
             self.note_damage(what);
         }
+    }
+
+    fn leads(&self) -> bool {
+        self.leadership.borrow().leader == Some(self.ids.member)
     }
 
     /// How many members have a vote, as applied.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use quorate_api::Error;
+use quorate_api::etcdserverpb::HashKvResponse;
 use quorate_api::member_json;
 use quorate_raft::Message;
 
@@ -42,6 +43,9 @@ pub trait Peers: Send + Sync {
     /// The version that a member states, if it answers.
     fn version(&self, member: &member_json::Member) -> Asked<'_, String>;
 
+    /// The hash of a member's keys at a revision.
+    fn hash_kv(&self, member: &member_json::Member, revision: i64) -> Asked<'_, HashKvResponse>;
+
     /// End all connections.
     fn stop(&self);
 }
@@ -70,6 +74,10 @@ impl Peers for NoPeers {
     }
 
     fn version(&self, _: &member_json::Member) -> Asked<'_, String> {
+        Box::pin(async { Err(Error::NoLeader) })
+    }
+
+    fn hash_kv(&self, _: &member_json::Member, _: i64) -> Asked<'_, HashKvResponse> {
         Box::pin(async { Err(Error::NoLeader) })
     }
 

@@ -1,5 +1,7 @@
 //! Requests of clients.
 
+use std::time::{Duration, Instant};
+
 use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
 use quorate_member::route::{self, Request, Route};
@@ -12,6 +14,9 @@ use tokio::sync::oneshot;
 
 use super::waiters::Answer;
 use super::{Member, Shared};
+
+/// A confirmation that takes longer is counted as slow: etcd asks again then.
+const SLOW_CONFIRMATION: Duration = Duration::from_millis(500);
 
 impl Member {
     /// Carry out a request. The headers of replies have the revision alone, where they have one.
@@ -47,10 +52,18 @@ impl Member {
     /// There is no leader, or no answer in time.
     pub async fn confirm(&self) -> Result<(), Error> {
         let request = self.0.waiters.next_id();
-        match self.0.ask(request, Event::Read { request }).await? {
-            Answer::Ready => Ok(()),
-            _ => Err(Error::Timeout),
+        let began = Instant::now();
+        let confirmed = match self.0.ask(request, Event::Read { request }).await {
+            Ok(Answer::Ready) => Ok(()),
+            Ok(_) => Err(Error::Timeout),
+            Err(error) => Err(error),
+        };
+        if confirmed.is_err() {
+            crate::metrics::read_index_failed();
+        } else if began.elapsed() > SLOW_CONFIRMATION {
+            crate::metrics::slow_read_index();
         }
+        confirmed
     }
 
     /// Keep a lease alive, at the leader; its time to live in seconds.
@@ -168,9 +181,14 @@ impl Shared {
     /// Put a request into the log, and wait for its reply.
     pub(super) async fn propose(&self, proposal: Proposal) -> Result<Reply, Error> {
         let request = proposal.request;
-        match self.ask(request, Event::Propose(proposal)).await? {
-            Answer::Reply(reply) => reply,
-            _ => Err(Error::Timeout),
+        match self.ask(request, Event::Propose(proposal)).await {
+            Ok(Answer::Reply(reply)) => reply,
+            Ok(_) => Err(Error::Timeout),
+            Err(error) => {
+                // What the store refuses has been agreed on; this has not.
+                crate::metrics::proposal_failed();
+                Err(error)
+            }
         }
     }
 

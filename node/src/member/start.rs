@@ -304,7 +304,7 @@ fn threaded(
     let observer = Arc::new(move |measured: Measured| {
         if is_log {
             match measured.timing {
-                Timing::Write => metrics::wal_write(measured.duration),
+                Timing::Write => metrics::wal_write(measured.bytes, measured.duration),
                 Timing::Sync => metrics::wal_fsync(measured.duration),
                 Timing::Create => {}
             }
@@ -338,6 +338,15 @@ fn run_ticker(shared: &Shared) {
         if now < next {
             std::thread::sleep(next - now);
             continue;
+        }
+        let late = now - next;
+        if late > interval && shared.leads() {
+            metrics::heartbeat_send_failure();
+            tracing::warn!(
+                late = format!("{late:?}"),
+                interval = format!("{interval:?}"),
+                "leader failed to send out heartbeat on time: the machine is overloaded"
+            );
         }
         shared.tick();
         next = (next + interval).max(now);

@@ -11,6 +11,7 @@
 
 mod grpc;
 mod network;
+mod own;
 mod process;
 mod registry;
 mod server;
@@ -23,19 +24,23 @@ pub use network::{
     peer_received_failure, peer_round_trip, peer_sent, peer_sent_failure, snapshot_receive_failure,
     snapshot_received, snapshot_send_failure, snapshot_sent,
 };
+pub use own::{
+    Engine, answer_refused, apply_batch, checkpointed, collected, damage, files_removed, log_batch,
+    observe_engine, scrubbed,
+};
 pub use server::{
-    Changed, Observed, alarm, answer_refused, applied, backend_commit, checkpoint, cluster_version,
-    committed, compaction_keys, health_failure, health_success, healthcheck,
-    heartbeat_send_failure, identity, leader, learner_promoted, learner_promotion_failure,
-    lease_expired, lease_granted, lease_renewed, lease_revoked, observe, proposal_failed,
-    proposals_pending, range_served, read_index_failed, slow_apply, slow_read_index, store_changed,
-    wal_bytes, wal_fsync, wal_write,
+    Changed, Observed, alarms, applied, backend_commit, checkpoint, cluster_version, committed,
+    health_failure, health_success, healthcheck, heartbeat_send_failure, identity, leader,
+    learner_promoted, learner_promotion_failure, lease_granted, lease_renewed, lease_revoked,
+    leases_expired, observe, proposal_failed, range_served, read_index_failed, slow_apply,
+    slow_read_index, store_changed, wal_fsync, wal_write,
 };
 
 /// The text of all metrics, as Prometheus scrapes it.
 #[must_use]
 pub fn text() -> String {
     server::register();
+    own::register();
     network::register();
     grpc::register();
     process::observe();

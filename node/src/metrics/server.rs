@@ -187,36 +187,8 @@ static MVCC: LazyLock<Mvcc> = LazyLock::new(|| Mvcc {
     lease_expired: counter("etcd_debugging_server_lease_expired_total", "Leases that expired."),
 });
 
-/// What etcd has no name for.
-struct Own {
-    answer_bytes: IntGauge,
-    answers_refused: IntCounter,
-    memory_bytes_max: IntGauge,
-}
-
-static OWN: LazyLock<Own> = LazyLock::new(|| Own {
-    answer_bytes: gauge(
-        "quorate_answer_bytes",
-        "Bytes of answers that are built or that clients have not taken yet.",
-    ),
-    answers_refused: counter(
-        "quorate_answers_refused_total",
-        "Answers that were refused because others took all the memory for answers.",
-    ),
-    memory_bytes_max: gauge(
-        "quorate_memory_limit_bytes",
-        "Bytes of memory that the member takes itself to be allowed.",
-    ),
-});
-
-/// An answer was refused for want of memory.
-pub fn answer_refused() {
-    OWN.answers_refused.inc();
-}
-
 /// Make everything here appear, whether or not it was observed.
 pub(super) fn register() {
-    LazyLock::force(&OWN);
     LazyLock::force(&SERVER);
     LazyLock::force(&LOG_AND_STORE);
     LazyLock::force(&MVCC);
@@ -274,11 +246,6 @@ pub fn applied(index: u64) {
     SERVER.proposals_applied.set(clamp(index));
 }
 
-/// Requests that wait for their entries.
-pub fn proposals_pending(waiting: usize) {
-    SERVER.proposals_pending.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-}
-
 /// A request was proposed and failed.
 pub fn proposal_failed() {
     SERVER.proposals_failed.inc();
@@ -314,10 +281,13 @@ pub fn learner_promotion_failure(reason: &str) {
     SERVER.learner_promote_failures.with_label_values(&[reason]).inc();
 }
 
-/// An alarm is raised (1) or not (0).
-pub fn alarm(member: u64, kind: &str, raised: i64) {
-    let id = quorate_api::identity::format_id(member);
-    SERVER.alarms.with_label_values(&[id.as_str(), kind]).set(raised);
+/// These alarms are raised, and no others: member and kind.
+pub fn alarms<'a>(raised: impl Iterator<Item = (u64, &'a str)>) {
+    SERVER.alarms.reset();
+    for (member, kind) in raised {
+        let id = quorate_api::identity::format_id(member);
+        SERVER.alarms.with_label_values(&[id.as_str(), kind]).set(1);
+    }
 }
 
 /// `/health` was good.
@@ -352,14 +322,10 @@ pub fn wal_fsync(duration: Duration) {
     LOG_AND_STORE.wal_fsync.observe(duration.as_secs_f64());
 }
 
-/// The log was written to.
-pub fn wal_write(duration: Duration) {
+/// So many bytes were written to the log.
+pub fn wal_write(bytes: u64, duration: Duration) {
     LOG_AND_STORE.wal_write.observe(duration.as_secs_f64());
-}
-
-/// Bytes written to the log since the start.
-pub fn wal_bytes(total: u64) {
-    LOG_AND_STORE.wal_write_bytes.set(clamp(total));
+    LOG_AND_STORE.wal_write_bytes.add(clamp(bytes));
 }
 
 /// The store wrote what was applied.
@@ -380,11 +346,6 @@ pub fn store_changed(puts: u64, deletes: u64, txns: u64) {
     MVCC.events.inc_by(puts + deletes);
 }
 
-/// Compaction removed so many changes.
-pub fn compaction_keys(removed: u64) {
-    MVCC.compaction_keys.inc_by(removed);
-}
-
 /// A lease was granted.
 pub fn lease_granted() {
     MVCC.lease_granted.inc();
@@ -400,9 +361,11 @@ pub fn lease_renewed() {
     MVCC.lease_renewed.inc();
 }
 
-/// A lease expired.
-pub fn lease_expired() {
-    MVCC.lease_expired.inc();
+/// So many leases expired.
+pub fn leases_expired(count: u64) {
+    if count > 0 {
+        MVCC.lease_expired.inc_by(count);
+    }
 }
 
 /// What is looked at when somebody asks.
@@ -412,6 +375,8 @@ pub struct Observed {
     pub revision: i64,
     /// The compacted revision, or -1.
     pub compact_revision: i64,
+    /// Changes that compaction dropped since the start.
+    pub compacted_keys: u64,
     /// Keys there are now.
     pub keys: u64,
     /// Bytes that the store's records take.
@@ -426,10 +391,8 @@ pub struct Observed {
     pub slow_watchers: usize,
     /// Whether this member has no vote.
     pub is_learner: bool,
-    /// Bytes of answers that clients have not taken yet.
-    pub answer_bytes: u64,
-    /// Bytes of memory that the process may have.
-    pub memory_bytes_max: u64,
+    /// Requests that wait for their entries.
+    pub proposals_pending: usize,
 }
 
 /// Set the gauges that are not kept up to date all the time.
@@ -437,8 +400,8 @@ pub fn observe(observed: &Observed) {
     let size = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let Observed { revision, compact_revision, keys, total_bytes, live_bytes, .. } = *observed;
     let Observed { streams, watchers, slow_watchers, is_learner, .. } = *observed;
-    OWN.answer_bytes.set(clamp(observed.answer_bytes));
-    OWN.memory_bytes_max.set(clamp(observed.memory_bytes_max));
+    MVCC.compaction_keys.inc_by(observed.compacted_keys.saturating_sub(MVCC.compaction_keys.get()));
+    SERVER.proposals_pending.set(size(observed.proposals_pending));
     MVCC.current_revision.set(revision);
     MVCC.compact_revision.set(compact_revision);
     MVCC.keys.set(clamp(keys));

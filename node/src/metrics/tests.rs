@@ -57,3 +57,43 @@ fn the_alerts_find_their_metrics() {
     }
     assert!(!text.contains("made"), "unknown methods are not counted");
 }
+
+/// Names and types, which dashboards and the operator rely on. `UPDATE_GOLDEN=1` writes the file
+/// anew.
+#[test]
+fn names_and_types_are_what_is_written_down() {
+    measure_calls();
+    let text = text();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut types: Vec<&str> = types.collect();
+    types.sort_unstable();
+    let helps = text.lines().filter_map(|line| line.strip_prefix("# HELP "));
+    for help in helps {
+        let (name, help) = help.split_once(' ').expect("a name and its help");
+        assert!(help.ends_with('.'), "{name}: {help:?}");
+    }
+    // Those with labels appear when they are first observed, which other tests may or may not do.
+    let always: String = types
+        .into_iter()
+        .filter(|line| !LABELLED.iter().any(|name| line.starts_with(name)))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/metrics/names.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &always).expect("the file can be written");
+    }
+    let golden = std::fs::read_to_string(path).expect("the file is there");
+    assert_eq!(always, golden, "run with UPDATE_GOLDEN=1 and read what changed");
+}
+
+/// What has labels that come with what is observed.
+const LABELLED: [&str; 8] = [
+    "etcd_cluster_version",
+    "etcd_debugging_server_alarms",
+    "etcd_network_",
+    "etcd_server_health",
+    "etcd_server_id",
+    "etcd_server_learner_promote_failures",
+    "grpc_server_handling_seconds",
+    "quorate_raft_follower_lag_entries",
+];

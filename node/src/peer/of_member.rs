@@ -105,6 +105,11 @@ impl Peers for Transport {
         asked(async move { Ok(client::fetch_version(&urls, ANSWER_TIMEOUT).await?.server) })
     }
 
+    fn hash_kv(&self, member: &member_json::Member, revision: i64) -> Asked<'_, HashKvResponse> {
+        let (urls, cluster) = (urls(member), self.cluster());
+        asked(async move { client::hash_kv(&urls, cluster, revision, ANSWER_TIMEOUT).await })
+    }
+
     fn stop(&self) {
         Self::stop(self);
     }

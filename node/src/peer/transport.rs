@@ -115,6 +115,11 @@ impl Transport {
         &self.addresses
     }
 
+    /// The cluster that it is of.
+    pub(super) fn cluster(&self) -> u64 {
+        self.shared.settings.cluster
+    }
+
     /// Answers and dials from now on. The first call counts.
     ///
     /// # Errors

@@ -49,6 +49,8 @@ pub struct Compaction {
     running: Option<Running>,
     pins: BTreeMap<u64, i64>,
     next_pin: u64,
+    /// Changes that were dropped since the process began.
+    dropped: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +70,7 @@ impl Compaction {
     #[must_use]
     pub fn restore(scheduled: i64, finished: i64) -> Self {
         let scheduled = scheduled.max(finished);
-        Self { scheduled, finished, running: None, pins: BTreeMap::new(), next_pin: 0 }
+        Self { scheduled, finished, running: None, pins: BTreeMap::new(), next_pin: 0, dropped: 0 }
     }
 
     /// The newest compaction decided; what reads compare with. [`NEVER`] if there was none.
@@ -115,6 +117,17 @@ impl Compaction {
     }
 
     /// Revision and place of the next step.
+    /// So many changes were dropped.
+    pub(crate) fn note_dropped(&mut self, changes: usize) {
+        self.dropped = self.dropped.saturating_add(changes as u64);
+    }
+
+    /// Changes that compaction dropped since the process began.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     pub(crate) fn next(&mut self) -> Result<(i64, Box<[u8]>), Progress> {
         if self.finished >= self.scheduled {
             return Err(Progress::Idle);

@@ -125,3 +125,77 @@ fn the_times_of_calls_are_measured_when_asked_for() {
         assert!(metrics.contains(&expected), "{expected}: {metrics}");
     }
 }
+
+/// A peer that knows nothing but the hash of its data, until the test ends.
+fn peer_with_hash(answer: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut request = [0; 4096];
+            let count = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..count]).into_owned();
+            let status =
+                if request.contains("/members/hashkv") { "200 OK" } else { "404 Not Found" };
+            let _ = stream.write_all(
+                format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+                    answer.len()
+                )
+                .as_bytes(),
+            );
+        }
+    });
+    url
+}
+
+#[test]
+fn a_member_whose_peers_have_other_data_does_not_serve() {
+    let start = |name: &str, peer: &str| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("flags-compare-{name}"));
+        let _ = std::fs::remove_dir_all(&folder);
+        let own = format!("http://127.0.0.1:{}", free_port());
+        let client = format!("http://127.0.0.1:{}", free_port());
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_quorate"))
+            .args(["--name=one", &format!("--data-dir={}", folder.display())])
+            .args([format!("--listen-client-urls={client}")])
+            .args([format!("--advertise-client-urls={client}")])
+            .args([format!("--listen-peer-urls={own}")])
+            .args([format!("--initial-advertise-peer-urls={own}")])
+            .args([format!("--initial-cluster=one={own},two={peer}")])
+            .arg("--feature-gates=InitialCorruptCheck=true")
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("the program is there");
+        let stderr = process.stderr.take().expect("a pipe");
+        let mut said = String::new();
+        // To the line that ends the look, whichever it is.
+        for line in std::io::BufRead::lines(std::io::BufReader::new(stderr)) {
+            let line = line.expect("text");
+            said.push_str(&line);
+            said.push('\n');
+            if line.contains("no other data") || line.contains("found data inconsistency") {
+                break;
+            }
+        }
+        let ended = said.contains("found data inconsistency").then(|| process.wait());
+        let code = ended.map(|ended| ended.expect("ended").code());
+        let _ = process.kill();
+        let _ = process.wait();
+        (code, said)
+    };
+    // An empty store has compacted nothing.
+    let other = peer_with_hash(r#"{"header":{"revision":1},"hash":1,"compact_revision":-1}"#);
+    let (code, said) = start("other", &other);
+    assert_eq!(code, Some(Some(1)), "{said}");
+    assert!(said.contains("have other data at revision 1"), "{said}");
+    // One that has compacted otherwise, and one that does not answer, are no proof.
+    let apart = peer_with_hash(r#"{"header":{"revision":9},"hash":1,"compact_revision":7}"#);
+    let (code, said) = start("apart", &apart);
+    assert_eq!(code, None, "{said}");
+    assert!(said.contains("a peer has compacted otherwise"), "{said}");
+    let (code, said) = start("silent", &format!("http://127.0.0.1:{}", free_port()));
+    assert_eq!(code, None, "{said}");
+    assert!(said.contains("a peer's data cannot be compared"), "{said}");
+}

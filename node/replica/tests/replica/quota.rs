@@ -64,6 +64,19 @@ fn a_member_withdraws_its_own_alarm_with_room_to_spare_and_no_other() {
 }
 
 #[test]
+fn room_that_compaction_makes_withdraws_the_alarm_though_nothing_is_applied() {
+    let mut cluster = Cluster::led(3);
+    fill(&mut cluster, 2, 1_000);
+    cluster.ask(2, growing(900, 1));
+    cluster.tick_all(2);
+    assert_eq!(alarm_requests(&mut cluster, 1), [(2, ACTIVATE)]);
+    cluster.member(2).live_bytes = 100;
+    cluster.ask(2, Event::LiveBytes(100));
+    cluster.tick_all(5);
+    assert_eq!(alarm_requests(&mut cluster, 1), [(2, ACTIVATE), (2, DEACTIVATE)]);
+}
+
+#[test]
 fn an_alarm_of_another_member_is_left_alone() {
     let mut cluster = Cluster::led(1);
     let alarm = pb::AlarmRequest { action: ACTIVATE, member_id: 9, alarm: 1 };

@@ -4,7 +4,7 @@ use super::member::CLUSTER_STATES;
 use super::{Entry, accepted, refused, works};
 use crate::args::kind::Kind::{Boolean, Duration, OneOf, Text};
 
-pub(super) static CLUSTER: [Entry; 4] = [
+pub(super) static CLUSTER: [Entry; 5] = [
     works(
         "initial-cluster",
         "default=http://localhost:2380",
@@ -30,6 +30,13 @@ pub(super) static CLUSTER: [Entry; 4] = [
         "true",
         Boolean,
         "Refuse changes of members that would cost the majority.",
+    ),
+    works(
+        "corrupt-check-time",
+        "0s",
+        Duration,
+        "How often the leader compares its data with its peers' and raises an alarm for whoever \
+         has other data; 0 for never.",
     ),
 ];
 

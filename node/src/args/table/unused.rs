@@ -6,9 +6,8 @@ use crate::args::syntax::Flag;
 
 const OTHER_STORE: &str = "The store here needs no such setting.";
 const NO_DEFRAGMENTATION: &str = "Space is given back all the time.";
-const ALWAYS_COMPARED: &str = "Members compare their state in another way here.";
 
-pub(super) static WITHOUT_EFFECT: [Entry; 15] = [
+pub(super) static WITHOUT_EFFECT: [Entry; 14] = [
     accepted("max-wals", "5", Unsigned, "Log files to keep.", OTHER_STORE),
     accepted("max-snapshots", "5", Unsigned, "Snapshot files to keep.", OTHER_STORE),
     accepted("backend-batch-interval", "0s", Duration, "Time between commits.", OTHER_STORE),
@@ -43,18 +42,11 @@ pub(super) static WITHOUT_EFFECT: [Entry; 15] = [
         OTHER_STORE,
     ),
     accepted(
-        "corrupt-check-time",
-        "0s",
-        Duration,
-        "How often members compare their data.",
-        ALWAYS_COMPARED,
-    ),
-    accepted(
         "compact-hash-check-time",
         "1m",
         Duration,
         "How often the leader compares hashes of compactions.",
-        ALWAYS_COMPARED,
+        "Without effect here: see --corrupt-check-time.",
     ),
     accepted(
         "downgrade-check-time",

@@ -220,6 +220,11 @@ impl RevisionLog {
         self.tail.unflushed_bytes()
     }
 
+    /// Segments' files.
+    pub fn segment_count(&self) -> usize {
+        self.segments.iter().count()
+    }
+
     /// Bytes of segments' files.
     pub fn file_bytes(&self) -> u64 {
         self.segments.file_bytes()

@@ -269,6 +269,7 @@ impl Mvcc {
                 None => break,
             }
         }
+        self.compaction.note_dropped(dropped.len());
         for revision in dropped {
             self.log.release(revision);
         }

@@ -289,3 +289,47 @@ fn clients_that_ask_for_everything_in_a_loop_leave_room_for_others() {
         assert!(most < ANSWER_BYTES + SLACK_BYTES, "{most} bytes");
     });
 }
+
+#[test]
+fn a_full_quota_is_said_in_etcds_words_and_clears_itself() {
+    const QUOTA_BYTES: usize = 16 << 20;
+    let quota = format!("--quota-backend-bytes={QUOTA_BYTES}");
+    let member = crate::clients::Member::start_with("quota", &[&quota]);
+    run(async {
+        let client = Client::connect(&[member.endpoint()], Options::default()).expect("one");
+        let mut written = 0;
+        let refused = loop {
+            match client.put(put(&format!("{written}"), vec![7; 1 << 20])).await {
+                Ok(_) => written += 1,
+                Err(error) => break error.to_string(),
+            }
+            assert!(written << 20 <= QUOTA_BYTES, "more than the quota is taken");
+        };
+        assert!(refused.contains("etcdserver: mvcc: database space exceeded"), "{refused}");
+        assert!(written >= 12, "only {written} MiB are taken");
+        let until = Instant::now() + Duration::from_secs(60);
+        while !member.get("GET", "/health").contains("ALARM NOSPACE") {
+            assert!(Instant::now() < until, "no alarm is raised");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Deleting and compacting works, and makes room by itself.
+        let all: &[u8] = &[0];
+        let delete = quorate_api::etcdserverpb::DeleteRangeRequest {
+            key: all.into(),
+            range_end: all.into(),
+            ..Default::default()
+        };
+        let deleted = client.delete_range(delete).await.expect("deleted");
+        let revision = deleted.header.expect("a header").revision;
+        let compact = quorate_api::etcdserverpb::CompactionRequest { revision, physical: false };
+        client.compact(compact).await.expect("compacted");
+        while let Err(error) = client.put(put("again", vec![7; 1 << 10])).await {
+            assert!(Instant::now() < until, "still {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        while !member.get("GET", "/health").starts_with("HTTP/1.1 200") {
+            assert!(Instant::now() < until, "the alarm stays");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+}

@@ -16,7 +16,12 @@ impl Process {
         }
         let is_idle = self.jobs.running().is_none() && self.installing.is_none();
         if is_idle && self.store.mvcc().compaction().is_due() {
+            let before = self.store.mvcc().compaction().finished();
             self.store.prune_step();
+            if self.store.mvcc().compaction().finished() > before {
+                let live_bytes = self.store.live_bytes();
+                self.hear(now, Event::LiveBytes(live_bytes));
+            }
             return true;
         }
         let allowed = match self.installing {

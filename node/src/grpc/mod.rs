@@ -23,6 +23,7 @@ mod snapshot;
 mod status;
 mod streams;
 mod watch;
+mod watch_body;
 
 /// Wraps one generated file.
 macro_rules! generated {
@@ -40,6 +41,7 @@ generated!(etcdserverpb, "etcdserverpb");
 generated!(healthpb, "grpc.health.v1");
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
@@ -90,6 +92,9 @@ pub(crate) struct Grpc {
     admission: Admission,
     kv: KvServer<kv::Kv>,
     watch: WatchServer<watch::Watch>,
+    /// The same, for its one method.
+    watch_streams: Arc<watch::Watch>,
+    message_bytes_max: usize,
     lease: LeaseServer<lease::Lease>,
     cluster: ClusterServer<cluster::Cluster>,
     maintenance: MaintenanceServer<maintenance::Maintenance>,
@@ -103,12 +108,12 @@ impl Grpc {
         let leadership =
             watch::LeaderWatch { member: member.clone(), interval: options.election_timeout };
         let kv = kv::Kv::new(member.clone(), options.request_bytes_max, options.budget.clone());
-        let watch = watch::Watch::new(
+        let watch = Arc::new(watch::Watch::new(
             member.clone(),
             options.watch_progress_interval,
             leadership.clone(),
             stopping.clone(),
-        );
+        ));
         let lease = lease::Lease::new(member.clone(), leadership, stopping.clone());
         let maintenance = maintenance::Maintenance::new(member.clone(), options.quota_bytes);
         Self {
@@ -116,7 +121,9 @@ impl Grpc {
             kv: KvServer::new(kv)
                 .max_decoding_message_size(received)
                 .max_encoding_message_size(sent),
-            watch: WatchServer::new(watch)
+            watch_streams: watch.clone(),
+            message_bytes_max: received,
+            watch: WatchServer::from_arc(watch)
                 .max_decoding_message_size(received)
                 .max_encoding_message_size(sent),
             lease: LeaseServer::new(lease)
@@ -171,6 +178,9 @@ impl Grpc {
     }
 
     async fn dispatch(&self, request: Request<Received>) -> Response<Body> {
+        if watch_body::is_for_us(&request) {
+            return watch_body::serve(&self.watch_streams, request, self.message_bytes_max).await;
+        }
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         let served: Result<Response<Body>, Infallible> = match service {
             "etcdserverpb.KV" => self.kv.clone().call(request).await,

@@ -65,16 +65,26 @@ impl Response {
 
     /// Writes what [`encode`](Self::encode) gives.
     pub fn encode_to(&self, header: &ResponseHeader, out: &mut impl BufMut) {
+        self.encode_head(header, out);
+        for event in &self.events {
+            Self::encode_event_head(event.len(), out);
+            out.put_slice(event);
+        }
+    }
+
+    /// Writes what comes before the events.
+    pub fn encode_head(&self, header: &ResponseHeader, out: &mut impl BufMut) {
         let header = ResponseHeader { revision: self.revision, ..*header };
         out.put_u8(HEADER_TAG);
         encode_varint(header.encoded_len() as u64, out);
         header.encode_raw(out);
         self.frame().encode_raw(out);
-        for event in &self.events {
-            out.put_u8(EVENTS_TAG);
-            encode_varint(event.len() as u64, out);
-            out.put_slice(event);
-        }
+    }
+
+    /// Writes what comes before an event of so many bytes.
+    pub fn encode_event_head(event_bytes: usize, out: &mut impl BufMut) {
+        out.put_u8(EVENTS_TAG);
+        encode_varint(event_bytes as u64, out);
     }
 
     /// The decoded `WatchResponse`, for callers that do not count bytes.

@@ -8,7 +8,7 @@
 //! An operation costs a few microseconds of CPU, so that the servers are measured and not the
 //! client. The price is that only what a benchmark needs is understood: headers are compressed
 //! once per connection and never decoded, an answer without a message is a failure without a text
-//! (ask again with [`quorate_client`] to hear why).
+//! (ask again with `quorate-client` to hear why).
 //!
 //! It never opens a connection by itself in the middle of a measurement and never repeats a call.
 

@@ -224,6 +224,7 @@ impl kv_server::Kv for Kv {
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
         let request = request.into_inner();
+        metrics::txn_asked();
         let mut held = self.room_for_txn(&request).await?;
         let reply = self.member.request(Routed::Txn(request)).await;
         let Reply::Txn(mut response) = reply.map_err(status::of)? else { return Err(mismatch()) };

@@ -257,7 +257,7 @@ impl Shared {
         self.watches.wake(&woken);
         metrics::applied(batch.applied.index);
         metrics::apply_batch(entries.len());
-        metrics::store_changed(puts as u64, deletes as u64, 0);
+        metrics::store_changed(puts as u64, deletes as u64);
         count_leases(&batch.applied.leases);
         let replies = batch.replies.into_iter();
         let replies = replies.map(|(request, reply)| (request, Answer::Reply(reply)));

@@ -33,7 +33,7 @@ pub use server::{
     health_failure, health_success, healthcheck, heartbeat_send_failure, identity, leader,
     learner_promoted, learner_promotion_failure, lease_granted, lease_renewed, lease_revoked,
     leases_expired, observe, proposal_failed, range_served, read_index_failed, slow_apply,
-    slow_read_index, store_changed, wal_fsync, wal_write,
+    slow_read_index, store_changed, txn_asked, wal_fsync, wal_write,
 };
 
 /// The text of all metrics, as Prometheus scrapes it.

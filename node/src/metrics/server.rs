@@ -339,11 +339,15 @@ pub fn checkpoint(duration: Duration) {
 }
 
 /// An entry was applied that made so many puts and deletions.
-pub fn store_changed(puts: u64, deletes: u64, txns: u64) {
+pub fn store_changed(puts: u64, deletes: u64) {
     MVCC.put.inc_by(puts);
     MVCC.delete.inc_by(deletes);
-    MVCC.txn.inc_by(txns);
     MVCC.events.inc_by(puts + deletes);
+}
+
+/// A client asked for a transaction.
+pub fn txn_asked() {
+    MVCC.txn.inc();
 }
 
 /// A lease was granted.

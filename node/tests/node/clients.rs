@@ -13,6 +13,8 @@ use quorate_client::{Client, Options};
 pub(crate) struct Member {
     process: Child,
     pub(crate) client_port: u16,
+    /// Removed at the end, but for a test that fails.
+    folder: PathBuf,
 }
 
 /// Whether the member is ready, or at this address plain HTTP is not served.
@@ -55,12 +57,16 @@ impl Member {
             .stderr(Stdio::from(log))
             .spawn()
             .expect("the program is there");
-        let member = Self { process, client_port };
+        let member = Self { process, client_port, folder };
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", client_port)).is_err()
             || !is_ready(&member.get("GET", "/readyz"))
         {
-            assert!(began.elapsed() < Duration::from_secs(20), "not ready: see {folder:?}/log.txt");
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "not ready: see {:?}",
+                member.folder
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         member
@@ -86,6 +92,9 @@ impl Drop for Member {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
     }
 }
 

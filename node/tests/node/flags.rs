@@ -183,6 +183,7 @@ fn a_member_whose_peers_have_other_data_does_not_serve() {
         let code = ended.map(|ended| ended.expect("ended").code());
         let _ = process.kill();
         let _ = process.wait();
+        let _ = std::fs::remove_dir_all(&folder);
         (code, said)
     };
     // An empty store has compacted nothing.

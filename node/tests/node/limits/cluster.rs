@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub(super) struct Cluster {
     members: Vec<Child>,
     client_ports: Vec<u16>,
     leader: usize,
+    /// Removed at the end, but for a test that fails: three logs are hundreds of megabytes.
+    folder: PathBuf,
 }
 
 impl Cluster {
@@ -68,12 +70,12 @@ impl Cluster {
                     .expect("the program is there")
             })
             .collect();
-        let mut cluster = Self { members, client_ports, leader: 0 };
-        cluster.await_leader(&folder);
+        let mut cluster = Self { members, client_ports, leader: 0, folder };
+        cluster.await_leader();
         cluster
     }
 
-    fn await_leader(&mut self, folder: &Path) {
+    fn await_leader(&mut self) {
         let until = Instant::now() + PATIENCE;
         loop {
             let leads = |number: &usize| {
@@ -87,7 +89,7 @@ impl Cluster {
                 self.leader = leader;
                 break;
             }
-            assert!(Instant::now() < until, "no leader: see {}", folder.display());
+            assert!(Instant::now() < until, "no leader: see {}", self.folder.display());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -138,6 +140,9 @@ impl Drop for Cluster {
         for member in &mut self.members {
             let _ = member.kill();
             let _ = member.wait();
+        }
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
 }

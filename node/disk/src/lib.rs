@@ -28,7 +28,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use lock::{DirectoryLock, LockError};
-pub use real::{Measured, Observer, RealDisk, RealFiles, Timing, Waker};
+pub use real::{Measured, Observer, RealDisk, RealFiles, Timing, Waker, Worker};
 
 /// A file's path below the handle's root folder, with `/` between its parts.
 pub type Path = Arc<str>;

@@ -9,12 +9,13 @@
 //!
 //! Nobody waits for the lock: who finds it taken leaves the news to whoever has it, who looks
 //! again after letting go. What came together so travels together. Under the lock, nothing blocks:
-//! log writes are handed to the disk's thread, messages to the transport, entries to the applier.
+//! log writes are handed to the disk, messages to the transport, entries to the applier. Once the
+//! lock is free, who has submitted a log write may carry it out ([`Worker`]).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use parking_lot::Mutex;
-use quorate_disk::{Completion, Disk as _, RealDisk};
+use quorate_disk::{Completion, Disk as _, RealDisk, Worker};
 use quorate_member::{Freed, LogWriter};
 use quorate_raft::SnapshotMetadata;
 use quorate_replica::{Effect, Event, Halt, Replica, RequestId, SnapshotOutcome, Standing, Status};
@@ -22,7 +23,7 @@ use quorate_wal::Space;
 
 use super::applier::Task;
 use super::stop::Stop;
-use super::waiters::Answer;
+use super::waiters::{Answer, serves_clients};
 use super::{Leadership, Shared};
 use crate::metrics;
 
@@ -34,6 +35,8 @@ pub(super) struct Core {
     inbox: Mutex<Vec<Event>>,
     disk_has_news: AtomicBool,
     state: Mutex<State>,
+    /// Carries out what the log's disk was told to do.
+    log_worker: Worker,
     /// As of the last turn, for those who must not wait for one.
     standing: Mutex<Standing>,
     ticks: AtomicU64,
@@ -59,12 +62,18 @@ enum Closing {
 }
 
 impl Core {
-    pub(super) fn new(replica: Replica, writer: LogWriter, disk: RealDisk) -> Self {
+    pub(super) fn new(
+        replica: Replica,
+        writer: LogWriter,
+        disk: RealDisk,
+        log_worker: Worker,
+    ) -> Self {
         let standing = Mutex::new(replica.standing());
         Self {
             standing,
             inbox: Mutex::default(),
             disk_has_news: AtomicBool::new(false),
+            log_worker,
             state: Mutex::new(State {
                 replica,
                 writer,
@@ -124,10 +133,25 @@ impl Shared {
             drop(state);
             self.waiters.answer_all(answers.into_iter());
             self.apply_here();
+            self.write_here();
             // Whoever came while the lock was taken has left, and relies on this look.
             if self.core.inbox.lock().is_empty() && !self.core.disk_has_news.load(SeqCst) {
                 return;
             }
+        }
+    }
+
+    /// See to it that the log is written. A client that is alone has it written by its own thread,
+    /// which has nothing else to do; else the log's thread writes, and requests gather meanwhile.
+    fn write_here(&self) {
+        let worker = &self.core.log_worker;
+        if !worker.has_work() {
+            return;
+        }
+        if self.waiters.count() <= 1 && serves_clients() && worker.try_run() {
+            self.core.disk_has_news.store(true, SeqCst);
+        } else {
+            worker.wake();
         }
     }
 

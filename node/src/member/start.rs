@@ -11,7 +11,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::{Mutex, RwLock};
 use quorate_api::identity::{cluster_id, format_id, member_id};
 use quorate_api::member_json;
-use quorate_disk::{Completion, DirectoryLock, Disk as _, LockError, Measured, RealDisk, Timing};
+use quorate_disk::{
+    Completion, DirectoryLock, Disk as _, LockError, Measured, RealDisk, Timing, Worker,
+};
 use quorate_member::open::{self, Finding, Fresh, OpenError, Opened, Settings};
 use quorate_member::route::RequestLimits;
 use quorate_raft::NodeId;
@@ -165,11 +167,9 @@ impl Directory {
         if config.measures_calls {
             metrics::measure_calls();
         }
-        let handle: Arc<OnceLock<Weak<Shared>>> = Arc::new(OnceLock::new());
-        let mut log_disk = threaded(&config.log_folder(), "log", &handle, Shared::on_disk)?;
-        let store_disk = threaded(&config.store_folder(), "store", &handle, |shared| {
-            shared.background.wake();
-        })?;
+        let handle: Handle = Arc::new(OnceLock::new());
+        let (mut log_disk, log_worker) = log_disk(&config.log_folder(), &handle)?;
+        let store_disk = store_disk(&config.store_folder(), &handle)?;
         for completion in leftovers {
             writer.on_completion(
                 &mut log_disk,
@@ -196,7 +196,7 @@ impl Directory {
             config,
             limits,
             clock,
-            core: Core::new(replica, writer, log_disk),
+            core: Core::new(replica, writer, log_disk, log_worker),
             applier: Applier::default(),
             watches: Watches::new(store.revision(), options),
             store: RwLock::new(store),
@@ -293,29 +293,31 @@ fn replica_config(config: &Config, ids: Ids, boot: u64) -> quorate_replica::Conf
     }
 }
 
-fn threaded(
-    folder: &Path,
-    name: &str,
-    handle: &Arc<OnceLock<Weak<Shared>>>,
-    wake: fn(&Shared),
-) -> Result<RealDisk, StartError> {
+/// How the disk finds the member that it has news for.
+type Handle = Arc<OnceLock<Weak<Shared>>>;
+
+fn waker(handle: &Handle, wake: fn(&Shared)) -> quorate_disk::Waker {
     let handle = handle.clone();
-    let is_log = name == "log";
-    let observer = Arc::new(move |measured: Measured| {
-        if is_log {
-            match measured.timing {
-                Timing::Write => metrics::wal_write(measured.bytes, measured.duration),
-                Timing::Sync => metrics::wal_fsync(measured.duration),
-                Timing::Create => {}
-            }
-        }
-    });
-    let waker = Box::new(move || {
+    Box::new(move || {
         if let Some(shared) = handle.get().and_then(Weak::upgrade) {
             wake(&shared);
         }
+    })
+}
+
+fn log_disk(folder: &Path, handle: &Handle) -> Result<(RealDisk, Worker), StartError> {
+    let observer = Arc::new(|measured: Measured| match measured.timing {
+        Timing::Write => metrics::wal_write(measured.bytes, measured.duration),
+        Timing::Sync => metrics::wal_fsync(measured.duration),
+        Timing::Create => {}
     });
-    let disk = RealDisk::threaded(folder, name, observer, waker);
+    let disk = RealDisk::with_worker(folder, "log", observer, waker(handle, Shared::on_disk));
+    disk.map_err(|source| StartError::Folder { path: folder.to_owned(), source })
+}
+
+fn store_disk(folder: &Path, handle: &Handle) -> Result<RealDisk, StartError> {
+    let waker = waker(handle, |shared| shared.background.wake());
+    let disk = RealDisk::threaded(folder, "store", Arc::new(|_| {}), waker);
     disk.map_err(|source| StartError::Folder { path: folder.to_owned(), source })
 }
 

@@ -72,6 +72,11 @@ thread_local! {
     static MAILBOX: RefCell<Option<Arc<Mailbox>>> = const { RefCell::new(None) };
 }
 
+/// Whether this thread serves clients.
+pub(super) fn serves_clients() -> bool {
+    MAILBOX.with_borrow(Option::is_some)
+}
+
 /// From now on, requests of this thread get their answers from here. To be run on the thread's own
 /// runtime for as long as it has requests; never ends.
 pub(crate) async fn deliver() {
@@ -89,6 +94,7 @@ pub(crate) async fn deliver() {
 /// The requests of this member's clients that have no answer yet.
 pub(super) struct Waiters {
     shards: Vec<Shard>,
+    count: AtomicUsize,
     ids: Vec<Mutex<RequestIds>>,
 }
 
@@ -104,6 +110,7 @@ impl Waiters {
     pub(super) fn new(member: u64, start_ms: u64) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            count: AtomicUsize::new(0),
             ids: (0..LANES)
                 .map(|lane| Mutex::new(RequestIds::new(member, start_ms, lane)))
                 .collect(),
@@ -120,7 +127,19 @@ impl Waiters {
         let (sender, receiver) = oneshot::channel();
         let mailbox = MAILBOX.with_borrow(Clone::clone);
         self.shard(request).lock().insert(request, Waiter { sender, mailbox });
+        self.count.fetch_add(1, Relaxed);
         receiver
+    }
+
+    /// How many requests wait.
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+
+    fn take(&self, request: RequestId) -> Option<Waiter> {
+        let waiter = self.shard(request).lock().remove(&request)?;
+        self.count.fetch_sub(1, Relaxed);
+        Some(waiter)
     }
 
     /// Whether somebody waits for this request.
@@ -130,8 +149,7 @@ impl Waiters {
 
     /// Answer a request, if somebody waits for it.
     pub(super) fn answer(&self, request: RequestId, answer: Answer) {
-        let waiter = self.shard(request).lock().remove(&request);
-        if let Some(waiter) = waiter {
+        if let Some(waiter) = self.take(request) {
             waiter.answer(answer);
         }
     }
@@ -143,7 +161,7 @@ impl Waiters {
         }
         let mut woken: Vec<Arc<Mailbox>> = Vec::new();
         for (request, answer) in answers {
-            let Some(waiter) = self.shard(request).lock().remove(&request) else { continue };
+            let Some(waiter) = self.take(request) else { continue };
             let Some(mailbox) = waiter.mailbox.clone() else {
                 waiter.answer(answer);
                 continue;
@@ -161,7 +179,9 @@ impl Waiters {
     /// Answer everybody: the member ends.
     pub(super) fn fail_all(&self, error: Error) {
         for shard in &self.shards {
-            for (_, waiter) in std::mem::take(&mut *shard.lock()) {
+            let waiters = std::mem::take(&mut *shard.lock());
+            self.count.fetch_sub(waiters.len(), Relaxed);
+            for (_, waiter) in waiters {
                 waiter.answer(Answer::Failed(error));
             }
         }

@@ -1,8 +1,9 @@
 //! The real disk: a folder of the file system.
 //!
 //! ```text
-//!   RealDisk::threaded   submit ─► channel ─► thread: runs of one file, one sync ─► channel ─► poll
-//!                                                                            └► waker
+//!   RealDisk::threaded   submit ─► queue ─► thread: runs of one file, one sync ─► completed ─► poll
+//!                                                                       └► waker
+//!   RealDisk::with_worker   the same, but whoever submits says whether the thread is to do it
 //!   RealDisk::inline     submit ─► at once, on the caller's thread ─► poll
 //! ```
 //!
@@ -15,6 +16,7 @@
 
 mod descriptors;
 mod executor;
+mod work;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,7 +24,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ use bytes::Bytes;
 use crate::{Completion, Disk, Files, Operation, Ticket};
 use descriptors::Descriptors;
 use executor::Executor;
+use work::Work;
+pub use work::Worker;
 
 /// Called, from the disk's thread, when completions have arrived.
 pub type Waker = Box<dyn Fn() + Send + Sync>;
@@ -72,11 +75,19 @@ enum Mode {
         completed: Vec<Completion>,
     },
     Threaded {
+        work: Arc<Work>,
+        wakes: Wakes,
         /// `None` only while it is dropped.
-        submitted: Option<Sender<(Ticket, Operation)>>,
-        completed: Receiver<Completion>,
         thread: Option<JoinHandle<()>>,
     },
+}
+
+/// When the thread hears of what was submitted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wakes {
+    AtOnce,
+    /// When a [`Worker`] says so.
+    WhenTold,
 }
 
 impl fmt::Debug for RealDisk {
@@ -107,28 +118,39 @@ impl RealDisk {
         observer: Observer,
         waker: Waker,
     ) -> io::Result<Self> {
+        Ok(Self::start(root.into(), thread_name, observer, waker, Wakes::AtOnce)?.0)
+    }
+
+    /// The same, but that whoever submits has to say who carries it out: see [`Worker`].
+    ///
+    /// # Errors
+    /// As [`threaded`](Self::threaded).
+    pub fn with_worker(
+        root: impl Into<PathBuf>,
+        thread_name: &str,
+        observer: Observer,
+        waker: Waker,
+    ) -> io::Result<(Self, Worker)> {
+        Self::start(root.into(), thread_name, observer, waker, Wakes::WhenTold)
+    }
+
+    fn start(
+        root: PathBuf,
+        thread_name: &str,
+        observer: Observer,
+        waker: Waker,
+        wakes: Wakes,
+    ) -> io::Result<(Self, Worker)> {
         let files = RealFiles::open(root)?;
-        let mut executor = Executor::new(files.descriptors.clone(), observer);
-        let (submitted, operations) = channel();
-        let (sender, completed) = channel();
-        let thread = std::thread::Builder::new().name(thread_name.to_owned()).spawn(move || {
-            let mut queue: VecDeque<(Ticket, Operation)> = VecDeque::new();
-            let mut done = Vec::new();
-            while let Ok(first) = operations.recv() {
-                queue.push_back(first);
-                while !queue.is_empty() {
-                    queue.extend(operations.try_iter());
-                    executor.run_some(&mut queue, &mut done);
-                    for completion in done.drain(..) {
-                        // Nobody listens only while the disk is dropped.
-                        let _ = sender.send(completion);
-                    }
-                    waker();
-                }
-            }
-        })?;
-        let (submitted, thread) = (Some(submitted), Some(thread));
-        Ok(Self { files, mode: Mode::Threaded { submitted, completed, thread } })
+        let work = Arc::new(Work::new(Executor::new(files.descriptors.clone(), observer)));
+        let worker = Worker(work.clone());
+        let run = {
+            let work = work.clone();
+            move || work.run(&*waker)
+        };
+        let thread = std::thread::Builder::new().name(thread_name.to_owned()).spawn(run)?;
+        let mode = Mode::Threaded { work, wakes, thread: Some(thread) };
+        Ok((Self { files, mode }, worker))
     }
 }
 
@@ -139,11 +161,10 @@ impl Disk for RealDisk {
                 let mut queue = VecDeque::from([(ticket, operation)]);
                 executor.run_some(&mut queue, completed);
             }
-            Mode::Threaded { submitted, .. } => {
-                if let Some(submitted) = submitted {
-                    submitted
-                        .send((ticket, operation))
-                        .expect("the disk's thread never ends first");
+            Mode::Threaded { work, wakes, .. } => {
+                work.push(ticket, operation);
+                if *wakes == Wakes::AtOnce {
+                    work.wake();
                 }
             }
         }
@@ -152,7 +173,7 @@ impl Disk for RealDisk {
     fn poll(&mut self, completions: &mut Vec<Completion>) {
         match &mut self.mode {
             Mode::Inline { completed, .. } => completions.append(completed),
-            Mode::Threaded { completed, .. } => completions.extend(completed.try_iter()),
+            Mode::Threaded { work, .. } => work.take_completed(completions),
         }
     }
 
@@ -163,8 +184,8 @@ impl Disk for RealDisk {
 
 impl Drop for RealDisk {
     fn drop(&mut self) {
-        if let Mode::Threaded { submitted, thread, .. } = &mut self.mode {
-            drop(submitted.take());
+        if let Mode::Threaded { work, thread, .. } = &mut self.mode {
+            work.end();
             if let Some(thread) = thread.take() {
                 // Its panic has been reported where it happened.
                 let _ = thread.join();

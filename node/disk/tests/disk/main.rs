@@ -121,6 +121,76 @@ fn the_thread_does_the_same_and_wakes() {
 }
 
 #[test]
+fn a_worker_says_who_does_it() {
+    let folder = Folder::new("worker");
+    let (mut disk, worker) =
+        RealDisk::with_worker(&folder.0, "log", Arc::new(|_| {}), Box::new(|| {})).unwrap();
+    assert!(!worker.has_work());
+    disk.submit(Ticket(0), Operation::Create { path: "f".into(), size: 4096 });
+    assert!(worker.has_work());
+    assert!(!worker.try_run(), "nothing is known of the disk yet");
+    worker.wake();
+    assert!(wait(&mut disk, 1)[0].result.is_ok());
+    let mut here = 0;
+    for round in 0..200_u64 {
+        let data = vec![Bytes::from(round.to_le_bytes().to_vec())];
+        disk.submit(Ticket(2 * round), Operation::Write { path: "f".into(), offset: round, data });
+        disk.submit(Ticket(2 * round + 1), Operation::Sync { path: "f".into() });
+        if worker.try_run() {
+            here += 1;
+            assert!(!worker.has_work());
+        } else {
+            worker.wake();
+        }
+        let done = wait(&mut disk, 2);
+        let tickets: Vec<u64> = done.iter().map(|completion| completion.ticket.0).collect();
+        assert_eq!(tickets, [2 * round, 2 * round + 1]);
+        assert!(done.iter().all(|completion| completion.result.is_ok()));
+    }
+    println!("{here} of 200 on the caller's thread");
+    assert_eq!(&disk.files().read("f", 199, 8).unwrap()[..], 199_u64.to_le_bytes());
+    // What makes a file, or is large, is left to the thread.
+    disk.submit(Ticket(1_000), Operation::Create { path: "g".into(), size: 1 });
+    assert!(!worker.try_run());
+    worker.wake();
+    wait(&mut disk, 1);
+    let data = vec![Bytes::from(vec![1; 1 << 20])];
+    disk.submit(Ticket(1_001), Operation::Write { path: "g".into(), offset: 0, data });
+    assert!(!worker.try_run());
+    drop(disk);
+    assert_eq!(std::fs::metadata(folder.0.join("g")).unwrap().len(), 1 << 20);
+}
+
+#[test]
+fn nothing_is_left_behind_between_thread_and_worker() {
+    let folder = Folder::new("worker-race");
+    let (disk, worker) =
+        RealDisk::with_worker(&folder.0, "log", Arc::new(|_| {}), Box::new(|| {})).unwrap();
+    let disk = Mutex::new(disk);
+    disk.lock().unwrap().submit(Ticket(0), Operation::Create { path: "f".into(), size: 64 });
+    worker.wake();
+    let next = AtomicU64::new(1);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..300 {
+                    let mut disk = disk.lock().unwrap();
+                    let ticket = next.fetch_add(1, Ordering::SeqCst);
+                    disk.submit(Ticket(ticket), write("f", 1, &["x"]));
+                    drop(disk);
+                    if !worker.try_run() {
+                        worker.wake();
+                    }
+                }
+            });
+        }
+    });
+    let done = wait(&mut disk.lock().unwrap(), 901);
+    let tickets: Vec<u64> = done.iter().map(|completion| completion.ticket.0).collect();
+    assert_eq!(tickets, (0..901).collect::<Vec<_>>());
+}
+
+#[test]
 fn many_pieces_are_one_write() {
     let folder = Folder::new("pieces");
     let mut disk = RealDisk::inline(&folder.0, Arc::new(|_| {})).unwrap();

@@ -21,6 +21,9 @@ enum Harm {
 /// The size of a disk's sector.
 const SECTOR: u64 = 512;
 
+/// How a sector of the log begins that says only that what is before it is durable.
+const SEAL: &[u8] = b"QSea";
+
 /// So many starts may end with the news that the store is damaged.
 const STARTS_MAX: usize = 3;
 
@@ -29,9 +32,11 @@ fn harm(path: &PathBuf, harm: Harm) {
     let bytes = std::fs::read(path).expect("a file");
     let used = bytes.iter().rposition(|byte| *byte != 0).expect("something is written") as u64;
     let file = std::fs::File::options().read(true).write(true).open(path).expect("a file");
-    // A record, not the zeros between two.
+    // A record, not the zeros between two, nor a seal of the log, which is only missed at its end.
     let middle = usize::try_from(used / 2).expect("small");
-    let at = (middle..).find(|at| bytes[*at] != 0).expect("not above the last") as u64;
+    let is_seal = |at: usize| bytes[at / SECTOR as usize * SECTOR as usize..].starts_with(SEAL);
+    let is_record = |at: &usize| bytes[*at] != 0 && !is_seal(*at);
+    let at = (middle..).find(is_record).expect("not above the last") as u64;
     match harm {
         Harm::FlipByte => {
             let mut byte = [0];

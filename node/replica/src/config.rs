@@ -25,6 +25,10 @@ pub struct Config {
     pub catch_up_entries: u64,
     /// Bytes of entries in memory above which the log is cut earlier.
     pub log_bytes_max: u64,
+    /// Bytes of entries in one message to a peer.
+    pub message_bytes_max: u64,
+    /// Messages in flight to one follower.
+    pub inflight_messages_max: usize,
     /// Live bytes above which the store takes no more growth; `None` for no limit.
     pub quota_bytes: Option<u64>,
     /// Whether membership changes that endanger the quorum are refused.
@@ -36,10 +40,6 @@ pub struct Config {
 /// Ticks that the first election timeout has at least when it is shortened: a leader that is there
 /// shows itself by then.
 pub(crate) const FIRST_ELECTION_TICKS_MIN: u32 = 3;
-/// Bytes of entries in one message (etcd's `maxSizePerMsg`).
-pub(crate) const MESSAGE_BYTES_MAX: u64 = 1 << 20;
-/// Messages in flight to one follower (etcd's `maxInflightMsgs`).
-pub(crate) const INFLIGHT_MESSAGES_MAX: usize = 512;
 /// Bytes in flight to one follower: keeps a slow one from pinning memory.
 pub(crate) const INFLIGHT_BYTES_MAX: u64 = 64 << 20;
 /// Bytes that a leader takes before a quorum has them.
@@ -62,6 +62,11 @@ pub(crate) const REQUEST_TIMEOUT_MS: u64 = 5_000;
 pub(crate) const HEALTH_INTERVAL_MS: u64 = 5_000;
 
 impl Config {
+    /// Bytes of entries in one message, unless somebody wants others (etcd's `maxSizePerMsg`).
+    pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+    /// Messages in flight to one follower, likewise (etcd's `maxInflightMsgs`).
+    pub const INFLIGHT_MESSAGES_MAX: usize = 512;
+
     /// Milliseconds of one election timeout.
     #[must_use]
     pub fn election_timeout_ms(&self) -> u64 {

@@ -12,7 +12,7 @@ use quorate_raft::{
 use crate::boot::{Boot, BootError};
 use crate::config::{
     APPLY_BYTES_MAX, APPLY_GAP_HIGH_MAX, APPLY_GAP_MAX, Config, FIRST_ELECTION_TICKS_MIN,
-    INFLIGHT_BYTES_MAX, INFLIGHT_MESSAGES_MAX, MESSAGE_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
+    INFLIGHT_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
 };
 use crate::effect::{BatchId, Effect, Halt};
 use crate::ended_renewals::EndedRenewals;
@@ -258,7 +258,7 @@ impl Replica {
             let mut entries = Vec::new();
             for proposal in &waiting {
                 bytes += proposal.data.len() as u64;
-                if bytes > MESSAGE_BYTES_MAX && !entries.is_empty() {
+                if bytes > self.config.message_bytes_max && !entries.is_empty() {
                     break;
                 }
                 entries.push(Entry { data: proposal.data.clone(), ..Entry::default() });
@@ -438,10 +438,10 @@ fn raft_config(config: &Config, boot: &Boot) -> quorate_raft::Config {
         election_ticks: config.election_ticks,
         heartbeat_ticks: 1,
         applied: quorate_raft::Index(boot.checkpoint.index),
-        max_message_bytes: MESSAGE_BYTES_MAX,
+        max_message_bytes: config.message_bytes_max,
         max_committed_bytes_per_ready: APPLY_BYTES_MAX,
         max_uncommitted_bytes: UNCOMMITTED_BYTES_MAX,
-        max_inflight_messages: INFLIGHT_MESSAGES_MAX,
+        max_inflight_messages: config.inflight_messages_max,
         max_inflight_bytes: INFLIGHT_BYTES_MAX,
         check_quorum: true,
         pre_vote: config.pre_vote,

@@ -1,6 +1,6 @@
 //! What a member says of itself.
 
-use quorate_raft::NodeId;
+use quorate_raft::{ConfState, NodeId};
 
 use crate::Replica;
 
@@ -111,6 +111,12 @@ impl Replica {
             log_bytes: storage.bytes(),
             followers,
         }
+    }
+
+    /// Who votes and who listens, as Raft has it.
+    #[must_use]
+    pub fn configuration(&self) -> ConfState {
+        self.node.raft().tracker().conf_state()
     }
 
     /// What the member says of itself at no cost.

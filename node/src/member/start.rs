@@ -287,6 +287,8 @@ fn replica_config(config: &Config, ids: Ids, boot: u64) -> quorate_replica::Conf
         snapshot_entries: config.snapshot_entries,
         catch_up_entries: config.catch_up_entries,
         log_bytes_max: LOG_BYTES_MAX,
+        message_bytes_max: quorate_replica::Config::MESSAGE_BYTES_MAX,
+        inflight_messages_max: quorate_replica::Config::INFLIGHT_MESSAGES_MAX,
         quota_bytes: config.quota_bytes,
         strict_reconfiguration: config.strict_reconfiguration,
         learners_max: config.learners_max,

@@ -32,6 +32,8 @@ pub(crate) fn config(member: u64) -> Config {
         snapshot_entries: 20,
         catch_up_entries: 5,
         log_bytes_max: 1 << 20,
+        message_bytes_max: Config::MESSAGE_BYTES_MAX,
+        inflight_messages_max: Config::INFLIGHT_MESSAGES_MAX,
         quota_bytes: Some(1_000),
         advance_first_election: false,
         strict_reconfiguration: true,

@@ -80,6 +80,8 @@ pub enum Rule {
     LogMatching,
     /// A leader has everything committed before its term.
     LeaderCompleteness,
+    /// A leader commits by counting only what is of its own term.
+    LeaderCommit,
     /// A leader never changes its own log but at the end.
     LeaderAppendOnly,
     /// All members commit the same entry at an index.
@@ -92,6 +94,8 @@ pub enum Rule {
     AppliedMonotone,
     /// One vote a term, kept across restarts.
     SingleVote,
+    /// Whom a member lets vote is whom the log says, as far as it has applied it.
+    Configuration,
     /// Equal applied index, equal state.
     StateHash,
     /// Equal revision, equal keys.

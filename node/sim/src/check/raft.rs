@@ -201,6 +201,7 @@ impl Raft {
         }
         check_indexes(view)?;
         self.check_log(mirror, view)?;
+        check_own_commit(mirror, view)?;
         self.check_leader(mirror, view)?;
         self.check_commit(mirror, view)?;
         check_durable(mirror, view)?;
@@ -341,6 +342,22 @@ type Broken = (Rule, String);
 
 fn broken<T>(rule: Rule, text: String) -> Result<T, Broken> {
     Err((rule, text))
+}
+
+/// A leader counts acknowledgements only of entries of its own term (paper §5.4.2).
+fn check_own_commit(mirror: &Mirror, view: &View<'_>) -> Result<(), Broken> {
+    let led_before = mirror.incarnation == Some(view.incarnation)
+        && mirror.leads == Some(view.term)
+        && view.role == Role::Leader;
+    let term = mirror.log.get(&view.commit).map(|entry| entry.term);
+    if led_before && view.commit > mirror.commit && term.is_some_and(|term| term != view.term) {
+        let text = format!(
+            "leads term {} and commits {}, an entry of term {term:?}",
+            view.term, view.commit
+        );
+        return broken(Rule::LeaderCommit, text);
+    }
+    Ok(())
 }
 
 /// While a member runs, nothing goes back.

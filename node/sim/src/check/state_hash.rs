@@ -21,6 +21,8 @@ pub struct AppliedState {
     pub state_hash: u64,
     /// The store's revision.
     pub revision: i64,
+    /// Up to where history is forgotten.
+    pub compacted: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +49,7 @@ impl StateHash {
     /// A member has applied up to an index.
     ///
     /// # Errors
-    /// [`Rule::StateHash`] if another report of the index had another hash,
+    /// [`Rule::StateHash`] if another report of the index had another hash or forgot other history,
     /// [`Rule::RevisionMonotone`] if its revision differs, or is less than at a lower index or
     /// greater than at a higher one.
     pub fn observe(
@@ -67,7 +69,8 @@ impl StateHash {
             if seen.value.revision != state.revision {
                 return report(Rule::RevisionMonotone, seen);
             }
-            if seen.value.state_hash != state.state_hash {
+            let same = (seen.value.state_hash, seen.value.compacted);
+            if same != (state.state_hash, state.compacted) {
                 return report(Rule::StateHash, seen);
             }
             return Ok(());

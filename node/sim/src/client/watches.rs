@@ -83,6 +83,8 @@ enum Start {
     Now,
     Seen,
     Future,
+    /// Which is refused.
+    Negative,
     Compacted,
 }
 
@@ -222,6 +224,10 @@ impl Link {
         let (watch_id, place) = open.swap_remove(context.random.index(open.len()));
         *place = Place::Canceling(watch_id);
         send(context, stream, WatchMessage::CancelRequest { watch_id });
+        if context.random.chance(1, 4) {
+            // Once is enough; the second is not answered.
+            send(context, stream, WatchMessage::CancelRequest { watch_id });
+        }
     }
 
     /// The stream is gone, and with it what was being canceled.
@@ -322,13 +328,20 @@ impl Link {
 }
 
 fn some_watch(context: &mut Context<'_>) -> WatchCreate {
-    let starts = [(5, Start::Now), (4, Start::Seen), (2, Start::Future), (2, Start::Compacted)];
+    let starts = [
+        (5, Start::Now),
+        (4, Start::Seen),
+        (2, Start::Future),
+        (2, Start::Compacted),
+        (1, Start::Negative),
+    ];
     let start = context.random.weighted(&starts).copied().unwrap_or(Start::Now);
     let (random, knowledge) = (&mut *context.random, &*context.knowledge);
     let start_revision = match start {
         Start::Now => 0,
         Start::Seen => knowledge.some_revision(random),
         Start::Future => knowledge.revision + random.range(1..30) as i64,
+        Start::Negative => -1 - random.below(3) as i64,
         Start::Compacted => 1 + random.below(knowledge.compacted.max(1) as u64) as i64,
     };
     let keys = some_keys(random, context.options.keys);

@@ -104,10 +104,14 @@ impl World {
         let wait = self.profile.faults.membership_ms / 2
             + self.random.below(self.profile.faults.membership_ms);
         self.after(wait * MILLIS, Happening::Administrate);
-        match self.next_change() {
-            Some((change, at_leader)) => self.ask_for_change(change, at_leader),
-            None => Ok(()),
+        // Two at once: the one must wait for the other.
+        let count = 1 + u64::from(self.random.chance(1, 3));
+        for _ in 0..count {
+            if let Some((change, at_leader)) = self.next_change() {
+                self.ask_for_change(change, at_leader)?;
+            }
         }
+        Ok(())
     }
 
     /// Every member has a machine.

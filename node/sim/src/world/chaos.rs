@@ -7,7 +7,7 @@ use sim_disk::{Corruption, CrashPolicy, FaultKind};
 
 use super::machine::{LOG_FOLDER, Power, STORE_FOLDER};
 use super::network::End;
-use super::{Happening, MILLIS, Machine, Mark, Marks, World};
+use super::{Happening, MICROS, MILLIS, Machine, Mark, Marks, World, running};
 use crate::check::Violation;
 use crate::history::Time;
 use crate::random::Random;
@@ -17,12 +17,46 @@ const WEATHER_MS: u64 = 100;
 /// Milliseconds before the end of misfortune at which leadership may be offered to nobody.
 const LAST_MS: u64 = 1_500;
 
+/// Milliseconds after which a leader that slept hears the last answers of its own time, at most.
+const LATE_ANSWERS_MS_MAX: u64 = 8_000;
+/// Milliseconds for which a disk is slow while it takes in a snapshot, at most.
+const SLOW_INSTALL_MS_MAX: u64 = 4_000;
+
 /// A leader that is about to sleep through the election of the next one.
 #[derive(Clone, Copy, Debug)]
 struct Overtaken {
     leader: u64,
     sleeps_at: Time,
     wakes_at: Time,
+}
+
+/// Where a loss of power hurts most: between two things that must both be durable, or that
+/// others rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tender {
+    /// The log is written.
+    Write,
+    /// A vote is given.
+    Vote,
+    /// The member leads.
+    Lead,
+    /// The members are others.
+    Members,
+    /// A checkpoint is durable.
+    Checkpoint,
+    /// A snapshot begins to fill the store.
+    Install,
+}
+
+impl Tender {
+    /// Of so many such moments one ends in a crash.
+    fn one_in(self) -> u64 {
+        match self {
+            // Hundreds of times in a run.
+            Self::Write => 1_000,
+            Self::Vote | Self::Lead | Self::Members | Self::Checkpoint | Self::Install => 12,
+        }
+    }
 }
 
 /// What goes wrong is decided here.
@@ -33,6 +67,8 @@ pub(crate) struct Chaos {
     leader: Option<(u64, u64)>,
     joins_at: Option<Time>,
     overtaken: Option<Overtaken>,
+    /// A leader that was overtaken is to lead again, from when on.
+    returns: Option<(u64, Time)>,
     /// The last misfortune was decided on.
     is_last: bool,
     space_at: Option<Time>,
@@ -46,6 +82,7 @@ impl Chaos {
             leader: None,
             joins_at: None,
             overtaken: None,
+            returns: None,
             is_last: false,
             space_at: None,
         }
@@ -145,11 +182,50 @@ impl World {
         if self.chaos.strikes(faults.transfer_ms) {
             self.transfer()?;
         }
+        if let Some((old, at)) = self.chaos.returns
+            && at <= self.now
+        {
+            self.chaos.returns = None;
+            if let Some(leader) = self.chaos.leader() {
+                self.transfer_to(leader, old)?;
+            }
+        }
         let last = Time(self.profile.unsafe_ms.saturating_sub(LAST_MS) * MILLIS);
         if self.now >= last && !std::mem::replace(&mut self.chaos.is_last, true) {
             return self.transfer_in_vain();
         }
         Ok(())
+    }
+
+    /// A member is where a loss of power hurts most: sometimes it comes now, or while the disk
+    /// does what follows.
+    pub(super) fn on_tender(&mut self, machine: u64, incarnation: u32, tender: Tender) {
+        if self.healed_at.is_some() {
+            return;
+        }
+        if tender == Tender::Install
+            && self.profile.faults.slow_disk_ms > 0
+            && self.chaos.random.chance(1, 2)
+        {
+            let length = self.chaos.random.below(SLOW_INSTALL_MS_MAX);
+            let until = self.now.plus(Time(length * MILLIS));
+            self.chaos.count("slow disk at a snapshot");
+            if let Some(machine) = self.machines.get_mut(&machine) {
+                machine.slow_until = machine.slow_until.max(until);
+            }
+        }
+        if self.profile.faults.crash_ms > 0 && self.chaos.random.chance(1, tender.one_in()) {
+            let wait = self.chaos.random.below(2 * self.profile.disk_us.1);
+            self.after(wait * MICROS, Happening::Strike { machine, incarnation });
+        }
+    }
+
+    pub(super) fn strike(&mut self, id: u64, incarnation: u32) {
+        let is_running = running(&mut self.machines, id, incarnation).is_some();
+        if is_running && self.healed_at.is_none() {
+            self.chaos.count("crash at a tender moment");
+            self.crash_for_a_while(id);
+        }
     }
 
     fn any_running(&mut self) -> Option<u64> {
@@ -295,24 +371,29 @@ impl World {
 
     /// A leader is overtaken: what its peers answer is held up, then it sleeps, apart from them,
     /// while they choose another. It wakes, thinks that it leads, is asked, and hears the answers
-    /// of its own time.
+    /// of its own time: at once, or when it has found out, or when it leads again.
     fn overtake(&mut self, leader: u64) {
         self.chaos.count("leader overtaken");
         self.marks.reach(Mark::Partitioned);
         let random = &mut self.chaos.random;
         let sleeps_at = self.now.plus(Time((1 + random.below(4)) * WEATHER_MS * MILLIS));
         let wakes_at = sleeps_at.plus(Time((1_000 + random.below(3_000)) * MILLIS));
-        let answers_at = wakes_at.plus(Time(random.below(300) * MILLIS));
-        let apart = Time(random.below(2_000) * MILLIS);
+        let is_late = random.chance(1, 3);
+        let answers = random.below(if is_late { LATE_ANSWERS_MS_MAX } else { 300 });
+        let answers_at = wakes_at.plus(Time(answers * MILLIS));
+        let joins_at = wakes_at.plus(Time(random.below(2_300) * MILLIS));
+        let returns_at = joins_at.plus(Time((500 + random.below(2_000)) * MILLIS));
         for other in self.machines.keys().copied().filter(|id| *id != leader) {
             self.network.hold(End::Member(other), End::Member(leader), answers_at);
         }
         self.chaos.overtaken = Some(Overtaken { leader, sleeps_at, wakes_at });
-        self.chaos.joins_at = Some(answers_at.plus(apart));
+        self.chaos.joins_at = Some(joins_at);
+        self.chaos.returns = is_late.then_some((leader, returns_at));
     }
 
     fn sleep_through_election(&mut self) {
         let Some(Overtaken { leader, wakes_at, .. }) = self.chaos.overtaken.take() else { return };
+        self.network.release();
         let others: Vec<u64> = self.machines.keys().copied().filter(|id| *id != leader).collect();
         for other in others {
             self.network.cut(End::Member(leader), End::Member(other));

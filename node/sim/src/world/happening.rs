@@ -27,6 +27,7 @@ pub(super) enum Happening {
     Wake { client: ClientId },
     Start { machine: u64 },
     Resume { machine: u64 },
+    Strike { machine: u64, incarnation: u32 },
     Weather,
     Administrate,
     Heal,
@@ -54,6 +55,7 @@ impl Happening {
             | Self::Wake { .. }
             | Self::Start { .. }
             | Self::Resume { .. }
+            | Self::Strike { .. }
             | Self::Weather
             | Self::Administrate
             | Self::Heal
@@ -87,6 +89,7 @@ impl Happening {
             Self::Heal => (19, 0, 0),
             Self::Judge => (20, 0, 0),
             Self::Resume { machine } => (21, *machine, 0),
+            Self::Strike { machine, .. } => (22, *machine, 0),
         }
     }
 
@@ -134,6 +137,7 @@ impl Happening {
             Self::Wake { client } => format!("client {} wakes", client.0),
             Self::Start { machine } => format!("{machine} starts"),
             Self::Resume { machine } => format!("{machine} goes on"),
+            Self::Strike { machine, .. } => format!("{machine} is struck"),
             Self::Weather => "weather".to_owned(),
             Self::Administrate => "administration".to_owned(),
             Self::Heal => "healing".to_owned(),

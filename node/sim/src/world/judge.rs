@@ -8,7 +8,7 @@ use quorate_replica::Standing;
 use super::machine::{ELECTION_TICKS, Power, TICK_MS};
 use super::process::Process;
 use super::profile::Profile;
-use super::{Happening, MILLIS, Machine, Mark, Marks, World, convert};
+use super::{Happening, MILLIS, Machine, Mark, Marks, PROGRESS_MS, World, convert};
 use crate::check::bounded::Bounded;
 use crate::check::durability::FinalState;
 use crate::check::lease::Terms;
@@ -29,6 +29,11 @@ const LAST_READER: ClientId = ClientId(1 << 32);
 const LOOK_MS: u64 = 250;
 /// Milliseconds that clients go on in a healed cluster.
 const CALM_MS: u64 = 3_000;
+/// Milliseconds within which a watcher that wants to know hears how far it is: two intervals, for
+/// events put it off, and what a slow client and the way take.
+const PROGRESS_MS_MAX: u64 = 2 * PROGRESS_MS + 4_000;
+/// Milliseconds after which a healed cluster has told it to all.
+const QUIET_MS: u64 = CALM_MS + PROGRESS_MS_MAX;
 
 pub(crate) struct Judge {
     raft: Raft,
@@ -39,8 +44,9 @@ pub(crate) struct Judge {
     damaged: BTreeSet<u64>,
     heal_ms: u64,
     skew_permille: u64,
+    /// The last reads, one at each member, by their calls.
+    last_calls: BTreeMap<Call, Option<i64>>,
     last_call: u64,
-    last_read: Option<i64>,
     stable_since: Option<(Time, u64)>,
 }
 
@@ -55,8 +61,8 @@ impl Judge {
             damaged: BTreeSet::new(),
             heal_ms: profile.heal_ms,
             skew_permille: profile.clock_skew_permille,
+            last_calls: BTreeMap::new(),
             last_call: 0,
-            last_read: None,
             stable_since: None,
         }
     }
@@ -101,6 +107,7 @@ impl Judge {
             applied,
             state_hash: process.store.state_hash(),
             revision: process.store.revision(),
+            compacted: process.store.compact_revision(),
         };
         self.hashes.observe(now, MemberId(id), state)?;
         for record in process.applied_records.drain(..) {
@@ -216,11 +223,8 @@ impl World {
             return self.conclude(None);
         }
         self.note_stability();
-        let agreed = since.0 > CALM_MS * MILLIS && !self.links.has_calls() && self.agrees();
-        if agreed
-            && let Some(revision) = self.judge.last_read.take()
-            && self.revision() == Some(revision)
-        {
+        let agreed = since.0 > QUIET_MS * MILLIS && !self.links.has_calls() && self.agrees();
+        if agreed && self.has_read_all() {
             self.over = true;
             let state = self.final_state()?;
             return self.conclude(Some(state));
@@ -330,25 +334,38 @@ impl World {
             .find_map(|id| Some(self.machines.get_mut(&id)?.process()?.store.revision()))
     }
 
-    /// Read everything once more, as a client would.
+    /// Read everything once more, at every member, as a client would.
     fn read_all(&mut self) {
         let running: Vec<u64> = self
             .admin
             .members()
             .filter(|id| self.machines.get(id).is_some_and(Machine::is_on))
             .collect();
-        let Some(&member) = self.random.pick(&running) else { return };
-        self.judge.last_call += 1;
-        let call = Call(self.judge.last_call);
-        let request = Request::Range(Range::current(KeyRange::all()));
-        self.ask(LAST_READER, MemberId(member), call, request);
+        self.judge.last_calls.clear();
+        for member in running {
+            self.judge.last_call += 1;
+            let call = Call(self.judge.last_call);
+            self.judge.last_calls.insert(call, None);
+            let request = Request::Range(Range::current(KeyRange::all()));
+            self.ask(LAST_READER, MemberId(member), call, request);
+        }
     }
 
-    pub(super) fn on_last_answer(&mut self, outcome: &Outcome) {
+    /// Whether every member has answered the last read, with what is there.
+    fn has_read_all(&mut self) -> bool {
+        let revision = self.revision();
+        let answers = &self.judge.last_calls;
+        revision.is_some()
+            && !answers.is_empty()
+            && answers.values().all(|answer| *answer == revision)
+    }
+
+    pub(super) fn on_last_answer(&mut self, call: Call, outcome: &Outcome) {
         if let Outcome::Ok(response) = outcome
             && matches!(response.body, Body::Range(_))
+            && let Some(answer) = self.judge.last_calls.get_mut(&call)
         {
-            self.judge.last_read = Some(response.revision);
+            *answer = Some(response.revision);
         }
     }
 
@@ -406,7 +423,12 @@ impl World {
             ending: revision.map(|_| (self.now, self.live_leases())),
         };
         let ending = match (revision, self.healed_at) {
-            (Some(revision), Some(at)) => Ending::Healed { at, revision, progress_within: None },
+            (Some(revision), Some(at)) => Ending::Healed {
+                at,
+                until: self.now,
+                revision,
+                progress_within: Some(Time::from_millis(PROGRESS_MS_MAX)),
+            },
             (None, _) | (_, None) => Ending::Abrupt,
         };
         let after_restart = AfterRestart::MayGoBack;

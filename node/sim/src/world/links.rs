@@ -158,7 +158,7 @@ impl World {
             let actions = asker.on_answer(self.now, call, outcome, &members);
             self.act(client, actions);
         } else {
-            self.on_last_answer(outcome);
+            self.on_last_answer(call, outcome);
         }
     }
 

@@ -158,6 +158,8 @@ impl Machine {
             snapshot_entries: profile.snapshot_entries,
             catch_up_entries: profile.catch_up_entries,
             log_bytes_max: 1 << 20,
+            message_bytes_max: profile.message_bytes_max,
+            inflight_messages_max: profile.inflight_messages_max,
             quota_bytes: profile.quota_bytes,
             strict_reconfiguration: true,
             learners_max: 1,

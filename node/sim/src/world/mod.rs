@@ -42,7 +42,7 @@ use crate::client::{Client, ClientOptions};
 use crate::history::{ClientId, MemberId, Outcome, Time};
 use crate::random::Random;
 use admin::Admin;
-use chaos::Chaos;
+use chaos::{Chaos, Tender};
 use happening::Happening;
 use judge::Judge;
 use links::Links;
@@ -66,7 +66,7 @@ const STEPS_MAX: u64 = 5_000_000;
 /// Milliseconds that the network needs to notice that a peer has gone.
 const NOTICE_MS: u64 = 200;
 /// Milliseconds between members' progress notifications.
-const PROGRESS_MS: u64 = 5_000;
+const PROGRESS_MS: u64 = 1_000;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -283,6 +283,10 @@ impl World {
                 Ok(())
             }
             Happening::Resume { machine } => self.resume(machine),
+            Happening::Strike { machine, incarnation } => {
+                self.strike(machine, incarnation);
+                Ok(())
+            }
             Happening::Start { machine } => self.start(machine),
             Happening::Weather => self.weather(),
             Happening::Administrate => self.administrate(),
@@ -484,8 +488,10 @@ impl World {
             Output::Leadership(leader, term) => {
                 if leader == Some(NodeId(from)) {
                     self.chaos.on_leader(from, term, &mut self.marks);
+                    self.on_tender(from, incarnation, Tender::Lead);
                 }
             }
+            Output::Tender(tender) => self.on_tender(from, incarnation, tender),
             Output::Reached(mark) => self.marks.reach(mark),
             Output::Unsound(rule, text) => return Err(Violation::at(rule, self.now, text)),
             Output::Stop(stop) => self.on_stop(from, stop)?,

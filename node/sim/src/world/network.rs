@@ -89,6 +89,11 @@ impl Network {
         self.holds.insert((from, to), until);
     }
 
+    /// Nothing more is held up; what was, arrives when it was to.
+    pub(crate) fn release(&mut self) {
+        self.holds.clear();
+    }
+
     /// Everybody reaches everybody again, with the profile's luck.
     pub(crate) fn join(&mut self) {
         self.cuts.clear();

@@ -60,6 +60,8 @@ pub(crate) struct Profile {
     pub(crate) store_segment_bytes: u64,
     pub(crate) checkpoint_entries: u64,
     pub(crate) quota_bytes: Option<u64>,
+    pub(crate) message_bytes_max: u64,
+    pub(crate) inflight_messages_max: usize,
 }
 
 impl Profile {
@@ -100,13 +102,16 @@ impl Profile {
             faults,
             disk_us: (50, 50 + random.below(8_000)),
             clock_skew_permille: random.below(30),
-            snapshot_entries: 20 + random.below(200),
-            catch_up_entries: 5 + random.below(50),
+            snapshot_entries: 5 + random.below(200),
+            catch_up_entries: 1 + random.below(50),
             wal_segment_bytes: 4_096 << random.below(5),
             store_segment_bytes: 4_096 << random.below(5),
             checkpoint_entries: 20 + random.below(300),
             advance_first_election: random.chance(1, 2),
             quota_bytes: random.chance(1, 6).then(|| 300 + random.below(2_500)),
+            // Down to an entry a message and a message a time.
+            message_bytes_max: if random.chance(1, 2) { 1 << 20 } else { 1 + random.below(2_000) },
+            inflight_messages_max: if random.chance(1, 2) { 512 } else { 1 + random.index(8) },
         }
     }
 }

@@ -173,7 +173,7 @@ impl Generator {
         let leases = self.model.leases().keys().copied().collect();
         Run {
             history: std::mem::take(&mut self.history),
-            ending: Ending::Healed { at, revision, progress_within: None },
+            ending: Ending::Healed { at, until: at, revision, progress_within: None },
             terms: Terms {
                 clock_skew: Time(0),
                 late_bound: Time::from_secs(2),

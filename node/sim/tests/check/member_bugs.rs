@@ -7,7 +7,7 @@ use sim::check::state_hash::{AppliedState, StateHash};
 use sim::history::{MemberId, Time};
 
 fn state(applied: u64, state_hash: u64, revision: i64) -> AppliedState {
-    AppliedState { applied, state_hash, revision }
+    AppliedState { applied, state_hash, revision, compacted: -1 }
 }
 
 #[test]

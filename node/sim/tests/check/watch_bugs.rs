@@ -349,7 +349,7 @@ fn every_case_gets_its_name() {
         script(&mut told, stream);
         let linearization = told.linearize();
         let at = Time::from_secs(1);
-        let ending = Ending::Healed { at, revision: 6, progress_within: None };
+        let ending = Ending::Healed { at, until: at, revision: 6, progress_within: None };
         let healed = check(&told.history, &linearization, ending);
         expect(name, healed, wanted);
     }
@@ -441,6 +441,7 @@ fn b27_an_idle_watcher_hears_nothing() {
     let linearization = script.linearize();
     let ending = |seconds| Ending::Healed {
         at: Time::from_secs(seconds),
+        until: Time::from_secs(seconds),
         revision: 6,
         progress_within: Some(Time::from_secs(10)),
     };

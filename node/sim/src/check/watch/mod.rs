@@ -28,6 +28,8 @@ pub enum Ending {
     Healed {
         /// When.
         at: Time,
+        /// When the run was over.
+        until: Time,
         /// Everything up to here must have arrived.
         revision: i64,
         /// An idle watcher that asked for progress has heard something within this time. None if
@@ -69,6 +71,8 @@ struct StreamCheck<'a> {
     /// Watchers that ended, and those of them that the client asked to end.
     ended: BTreeSet<i64>,
     asked_to_end: BTreeSet<i64>,
+    /// Watchers whose end was the answer to such a request: no other is answered.
+    answered: BTreeSet<i64>,
 }
 
 impl<'a> StreamCheck<'a> {
@@ -80,7 +84,8 @@ impl<'a> StreamCheck<'a> {
         let wanted = std::collections::VecDeque::new();
         let (ended, asked_to_end) = (BTreeSet::new(), BTreeSet::new());
         let open = BTreeMap::new();
-        Self { history, linearization, stream, wanted, open, ended, asked_to_end }
+        let answered = BTreeSet::new();
+        Self { history, linearization, stream, wanted, open, ended, asked_to_end, answered }
     }
 
     fn violation(&self, time: Time, (rule, text): Broken) -> Violation {
@@ -149,6 +154,10 @@ impl<'a> StreamCheck<'a> {
         let Some(create) = self.wanted.pop_front() else {
             return protocol(format!("creates watcher {watch_id} that nobody wanted"));
         };
+        if create.start_revision < 0 {
+            let text = format!("creates watcher {watch_id} from {}", create.start_revision);
+            return Err((Rule::WatchStart, text));
+        }
         let watcher = Watcher::new(create, revision, time);
         match self.open.insert(watch_id, watcher) {
             None => Ok(()),
@@ -165,7 +174,8 @@ impl<'a> StreamCheck<'a> {
         let open = self.open.remove(&watch_id);
         if open.is_none() && self.ended.contains(&watch_id) && compact_revision == 0 {
             // The request to end it crossed its end: once, etcd answers that as well.
-            return match self.asked_to_end.remove(&watch_id) {
+            let first = self.answered.insert(watch_id);
+            return match self.asked_to_end.remove(&watch_id) && first {
                 true => Ok(()),
                 false => protocol(format!("cancels watcher {watch_id} again")),
             };
@@ -174,6 +184,7 @@ impl<'a> StreamCheck<'a> {
             self.ended.insert(watch_id);
             if compact_revision == 0 {
                 self.asked_to_end.remove(&watch_id);
+                self.answered.insert(watch_id);
             }
         }
         let next = match open {
@@ -207,7 +218,7 @@ impl<'a> StreamCheck<'a> {
     }
 
     fn finish(&self, ending: Ending) -> Result<(), Violation> {
-        let Ending::Healed { at, revision, progress_within } = ending else { return Ok(()) };
+        let Ending::Healed { at, until, revision, progress_within } = ending else { return Ok(()) };
         for (id, watcher) in &self.open {
             if let Some(missing) = watcher.first_missing(self.linearization, revision) {
                 let text = format!("watcher {id} never got revision {missing}");
@@ -215,7 +226,7 @@ impl<'a> StreamCheck<'a> {
             }
             if let Some(within) = progress_within
                 && watcher.create.progress_notify
-                && watcher.touched.plus(within) < at
+                && watcher.touched.plus(within) < until
                 && watcher.create.start_revision <= revision
             {
                 let text = format!("watcher {id} heard nothing since {}", watcher.touched);

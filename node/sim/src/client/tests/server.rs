@@ -127,7 +127,7 @@ impl Server {
         }
         assert!(self.calls.is_empty(), "every call ends");
         let revision = self.model.revision();
-        let ending = Ending::Healed { at: end, revision, progress_within: None };
+        let ending = Ending::Healed { at: end, until: end, revision, progress_within: None };
         let leases = self.model.leases().keys().copied().collect();
         let terms = Terms {
             clock_skew: Time::from_millis(1),
@@ -320,6 +320,10 @@ impl Server {
     fn hear(&mut self, client: u64, stream: Stream, message: WatchMessage) {
         let Some(link) = self.links.get_mut(&(client, stream)) else { return };
         match message {
+            WatchMessage::CreateRequest(create) if create.start_revision < 0 => {
+                let reason = "there is no such revision".to_owned();
+                self.tell(client, stream, WatchMessage::CreateRefused { reason });
+            }
             WatchMessage::CreateRequest(create) => {
                 let (id, revision) = (link.created, self.model.revision());
                 link.created += 1;

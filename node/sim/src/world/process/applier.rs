@@ -6,12 +6,13 @@ use quorate_api::mvccpb;
 use quorate_member::applier;
 use quorate_raft::{Entry, Message, SnapshotMetadata};
 use quorate_replica::{Event, SnapshotOutcome, Time, wire};
-use quorate_store::entry::Fatal;
+use quorate_store::entry::{Fatal, Touched};
 use quorate_store::log::Record;
 use quorate_store::snapshot::{self, DigestRule, SnapshotFile, Trailer};
 
 use super::{Output, Process, Stop};
 use crate::history::{Event as HistoryEvent, EventKind};
+use crate::world::chaos::Tender;
 use crate::world::convert;
 use crate::world::marks::{Mark, Marks};
 
@@ -81,6 +82,9 @@ impl Process {
                 return self.stop(Stop::Broken(fatal.to_string()));
             }
         };
+        if batch.members == Touched::Yes {
+            self.outputs.push(Output::Tender(Tender::Members));
+        }
         self.note_records(&batch.records);
         match self.hub.publish(batch.records) {
             Ok(woken) => self.poll_streams(&woken),
@@ -179,6 +183,7 @@ impl Process {
         assert_eq!(verification.applied_index(), metadata.index.0, "the body is the message's");
         self.jobs.abort(&mut self.store);
         self.pinned = None;
+        self.outputs.push(Output::Tender(Tender::Install));
         match verification.install(&mut self.store) {
             Ok(install) => self.installing = Some(Installing::Records(metadata, Box::new(install))),
             Err(error) => self.stop(Stop::Broken(error.to_string())),

@@ -5,7 +5,8 @@ use quorate_replica::{Event, Facts, Time};
 use quorate_store::jobs::{JobError, Outcome};
 
 use super::applier::Installing;
-use super::{Process, Stop};
+use super::{Output, Process, Stop};
+use crate::world::chaos::Tender;
 use crate::world::marks::{Mark, Marks};
 
 impl Process {
@@ -54,6 +55,7 @@ impl Process {
         match outcome {
             Outcome::Collected { records } if records > 0 => marks.reach(Mark::Collected),
             Outcome::Checkpointed { applied_index } => {
+                self.outputs.push(Output::Tender(Tender::Checkpoint));
                 let index = self.jobs.jobs().log_needed_after();
                 self.hear(now, Event::Checkpointed { index });
                 if let Some(Installing::Checkpoint(metadata)) = &self.installing

@@ -10,7 +10,7 @@ mod requests;
 mod streams;
 mod witness;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -20,7 +20,7 @@ use quorate_disk::{Disk, Ticket};
 use quorate_member::open::{Finding, Opened};
 use quorate_member::route::RequestLimits;
 use quorate_member::{Freed, JobRunner, LogWriter};
-use quorate_raft::{Entry, Message, NodeId, SnapshotMetadata};
+use quorate_raft::{Entry, EntryKind, Message, MessageKind, NodeId, SnapshotMetadata};
 use quorate_replica::{
     Config, Effect, Event, Halt, Priority, Proposal, Replica, RequestId, RequestIds, Time,
 };
@@ -29,6 +29,7 @@ use quorate_store::store::Store;
 use quorate_store::watch::{self, WatchHub, WatchOptions};
 use sim_disk::{FaultyHandle, HandleId};
 
+use super::chaos::Tender;
 use super::marks::Mark;
 use crate::check::Rule;
 use crate::check::raft::LogEntry;
@@ -58,6 +59,8 @@ pub(crate) enum Output {
     Membership(Result<(), quorate_api::Error>),
     /// Leader or term are other than before.
     Leadership(Option<NodeId>, u64),
+    /// The member is where a loss of power hurts most.
+    Tender(Tender),
     /// The member was in a situation.
     Reached(Mark),
     /// The member does what it must not.
@@ -110,6 +113,10 @@ pub(crate) struct Process {
     pub(crate) written: Vec<LogEntry>,
     in_flight: VecDeque<InFlight>,
     durable: DurableLog,
+    /// Where its log changes the configuration.
+    conf_changes: BTreeSet<u64>,
+    /// It was among the members when last looked at.
+    was_member: bool,
     pub(crate) outputs: Vec<Output>,
     /// Changes that this member applied, by revision, since the world last looked.
     pub(crate) applied_records: Vec<(i64, Vec<HistoryEvent>)>,
@@ -149,6 +156,12 @@ impl Process {
             lease_ttl_seconds_min: config.lease_ttl_min_seconds(),
         };
         let written = boot.entries.iter().map(log_entry).collect();
+        let conf_changes = boot
+            .entries
+            .iter()
+            .filter(|entry| entry.kind != EntryKind::Normal)
+            .map(|entry| entry.index.0)
+            .collect();
         let durable = DurableLog {
             term: boot.hard_state.term.0,
             vote: boot.hard_state.vote.0,
@@ -191,6 +204,8 @@ impl Process {
             written,
             in_flight: VecDeque::new(),
             durable,
+            conf_changes,
+            was_member: false,
             outputs: Vec::new(),
             applied_records: Vec::new(),
             applier_awake: false,
@@ -242,9 +257,11 @@ impl Process {
                 };
                 return self.stop(stop);
             }
-            self.outputs.extend(freed.messages.into_iter().map(Output::Send));
             if let Some(batch) = freed.persisted {
                 self.note_durable(batch);
+            }
+            freed.messages.into_iter().for_each(|message| self.send(message));
+            if let Some(batch) = freed.persisted {
                 self.hear(now, Event::Persisted(batch));
             }
         }
@@ -276,10 +293,13 @@ impl Process {
             Effect::Persist(batch) => {
                 self.written.extend(batch.entries.iter().map(log_entry));
                 self.note_written(&batch);
+                self.outputs.push(Output::Tender(Tender::Write));
                 self.writer.persist(&mut self.log_disk, batch);
             }
             Effect::Send { message, after } => {
-                self.outputs.extend(self.writer.send(message, after).map(Output::Send));
+                if let Some(message) = self.writer.send(message, after) {
+                    self.send(message);
+                }
             }
             Effect::Apply(entries) => {
                 self.check_durable(&entries);
@@ -322,6 +342,7 @@ impl Process {
     pub(crate) fn tick(&mut self, now: Time) {
         self.hear(now, Event::Tick);
         self.ticks += 1;
+        self.check_configuration();
         self.read_slowly();
         let is_nameless = self
             .store
@@ -344,6 +365,14 @@ impl Process {
             let proposal = Proposal { request, data, growth_bytes: 0, priority: Priority::High };
             self.hear(now, Event::Propose(proposal));
         }
+    }
+
+    fn send(&mut self, message: Box<Message>) {
+        self.check_sent(&message);
+        if message.kind == MessageKind::MsgVoteResp && !message.reject {
+            self.outputs.push(Output::Tender(Tender::Vote));
+        }
+        self.outputs.push(Output::Send(message));
     }
 
     fn damaged(&mut self, damage: &Damage) {

@@ -63,7 +63,12 @@ impl Process {
         let streams: Vec<_> = self.streams.iter().map(|(key, id)| (*key, *id)).collect();
         for ((client, stream), id) in streams {
             self.hub.tick_progress(id);
-            self.tell_stream(client, stream, id, None);
+            // A slow client that has read everything has nothing else to do.
+            if self.unread.contains_key(&(client, stream)) || self.is_filling() {
+                self.tell_stream(client, stream, id, None);
+            } else {
+                self.poll_stream(client, stream, id);
+            }
         }
     }
 

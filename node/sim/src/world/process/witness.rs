@@ -1,7 +1,8 @@
 //! What the member is seen to do, beside what it says: what is durable for certain, and promises
 //! that only its inside shows broken.
 
-use quorate_raft::Entry;
+use quorate_member::applier;
+use quorate_raft::{Entry, EntryKind, Message, MessageKind, Role};
 use quorate_replica::{BatchId, LogBatch, RequestId, Time};
 
 use super::requests::Waiter;
@@ -48,6 +49,7 @@ impl Process {
         if let Some(last) = batch.entries.last() {
             durable.last_index = last.index.0;
         }
+        self.check_conf_changes(&batch.entries);
         let first_index = batch.entries.first().map(|entry| entry.index.0);
         self.in_flight.push_back(InFlight { batch: batch.batch, first_index, durable });
     }
@@ -97,6 +99,88 @@ impl Process {
                 "member {id:x} applies up to {last}, entries from {first} on are being written"
             );
             self.outputs.push(Output::Unsound(Rule::Durable, text));
+        }
+    }
+
+    /// What an answer says to a peer is durable before it leaves.
+    pub(super) fn check_sent(&mut self, message: &Message) {
+        if let MessageKind::MsgVote | MessageKind::MsgPreVote = message.kind {
+            self.check_campaign();
+        }
+        let durable = self.durable;
+        if message.reject || durable.term > message.term.0 {
+            // A refusal promises nothing, and a newer term says that this one was kept.
+            return;
+        }
+        let broken = match message.kind {
+            MessageKind::MsgVoteResp => {
+                let vote = (message.term.0, message.to.0);
+                ((durable.term, durable.vote) != vote).then_some(Rule::SingleVote)
+            }
+            MessageKind::MsgAppResp => {
+                (durable.last_index < message.index.0).then_some(Rule::Durable)
+            }
+            _ => None,
+        };
+        if let Some(rule) = broken {
+            let text = format!(
+                "member {:x} sends {} to {:x}, term {} index {}, durable is {durable:?}",
+                self.id,
+                message.kind.name(),
+                message.to.0,
+                message.term.0,
+                message.index.0
+            );
+            self.outputs.push(Output::Unsound(rule, text));
+        }
+    }
+
+    /// A leader adds no change of the configuration while another is not applied.
+    fn check_conf_changes(&mut self, entries: &[Entry]) {
+        let Some(first) = entries.first() else { return };
+        self.conf_changes.split_off(&first.index.0);
+        let standing = self.replica.standing();
+        for entry in entries.iter().filter(|entry| entry.kind != EntryKind::Normal) {
+            let open = self.conf_changes.last().filter(|last| **last > standing.applied);
+            if let Some(open) = open
+                && standing.role == Role::Leader
+                && entry.term.0 == standing.term
+            {
+                let text = format!(
+                    "member {:x} leads, and changes members at {} before {open} is applied",
+                    self.id, entry.index
+                );
+                self.outputs.push(Output::Unsound(Rule::Configuration, text));
+            }
+            self.conf_changes.insert(entry.index.0);
+        }
+    }
+
+    /// Who has not applied a committed change does not know who may elect it.
+    fn check_campaign(&mut self) {
+        let standing = self.replica.standing();
+        let open = self.conf_changes.range(standing.applied + 1..).next();
+        if let Some(open) = open.filter(|open| **open <= standing.commit) {
+            let text = format!("member {:x} campaigns before {open} is applied", self.id);
+            self.outputs.push(Output::Unsound(Rule::Configuration, text));
+        }
+    }
+
+    /// Raft lets vote whom the log says, no more and no fewer, once the log is applied so far.
+    pub(super) fn check_configuration(&mut self) {
+        if self.is_installing() || self.replica.standing().applied != self.store.applied_index() {
+            return;
+        }
+        let is_member = self.store.members().iter().any(|member| member.id == self.id);
+        if self.was_member && !is_member {
+            let text = format!("member {:x} applied its removal, and goes on", self.id);
+            self.outputs.push(Output::Unsound(Rule::Configuration, text));
+        }
+        self.was_member = is_member;
+        let (raft, log) = (self.replica.configuration(), applier::conf_state(&self.store));
+        if self.store.applied_index() > 0 && raft != log {
+            let text = format!("member {:x} has {raft:?}, the log says {log:?}", self.id);
+            self.outputs.push(Output::Unsound(Rule::Configuration, text));
         }
     }
 

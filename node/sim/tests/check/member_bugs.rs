@@ -23,6 +23,11 @@ fn states_that_differ_are_named() {
             Some(Rule::StateHash),
         ),
         (
+            "what is compacted is forgotten in a restart",
+            &[(one, AppliedState { compacted: 2, ..state(5, 7, 3) }), (one, state(5, 7, 3))],
+            Some(Rule::StateHash),
+        ),
+        (
             "B01: entries skipped in a restart",
             &[(one, state(5, 7, 3)), (one, state(6, 8, 4)), (one, state(6, 7, 3))],
             Some(Rule::RevisionMonotone),

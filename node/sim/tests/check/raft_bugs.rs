@@ -166,6 +166,11 @@ fn every_break_gets_its_name() {
             Rule::LeaderCompleteness,
         ),
         (
+            "an entry of an older term is committed by counting",
+            vec![step(1, &[1]).lead(2), step(1, &[1]).quiet().lead(2).commit(1)],
+            Rule::LeaderCommit,
+        ),
+        (
             "a leader rewrites its log",
             vec![step(1, &[1, 1]).lead(2), step(1, &[1, 2]).lead(2)],
             Rule::LeaderAppendOnly,

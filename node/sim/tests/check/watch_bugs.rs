@@ -329,6 +329,19 @@ fn cases() -> Vec<Case> {
             },
             Some(Rule::WatchProtocol),
         ),
+        case("B28: from a negative revision", all_from(-1), |_, _| {}, Some(Rule::WatchStart)),
+        case(
+            "B30: canceled once for each request",
+            all_from(7),
+            |s, w| {
+                let ask = WatchMessage::CancelRequest { watch_id: 0 };
+                let end = WatchMessage::Canceled { watch_id: 0, compact_revision: 0 };
+                for (time, message) in (20..).zip([ask.clone(), end.clone(), ask, end]) {
+                    s.history.message(w, Time::from_millis(time), message);
+                }
+            },
+            Some(Rule::WatchProtocol),
+        ),
         case(
             "a watcher that nobody wanted",
             all_from(9),

@@ -227,7 +227,8 @@ impl Raft {
             mirror.log.split_off(&first.index);
         }
         for entry in view.changed {
-            let before = entry.index.checked_sub(1);
+            // What is before the first entry is in a snapshot, which may have replaced another.
+            let before = entry.index.checked_sub(1).filter(|index| *index >= view.first_index);
             let previous =
                 before.and_then(|index| mirror.log.get(&index)).map(|before| before.term);
             self.check_entry(view.member, *entry, previous)?;

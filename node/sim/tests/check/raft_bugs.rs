@@ -125,6 +125,13 @@ fn what_raft_does_passes() {
     let mut snapshot = step(4, &[]).commit(3).term(2);
     (snapshot.first_index, snapshot.last_index) = (4, 3);
     observe(snapshot);
+    let mut on = step(3, &[1, 1, 2, 2]).lead(2).commit(1);
+    on.changed.drain(..3);
+    observe(on);
+    // One that had another tail gets a snapshot before it is looked at, and what follows it.
+    let mut behind = step(5, &[1, 1, 1, 2]).commit(3);
+    behind.first_index = 4;
+    observe(behind);
     assert_eq!(check.highest_commit(), 2);
 }
 

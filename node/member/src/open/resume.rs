@@ -57,6 +57,8 @@ pub(super) fn resume(
     if begin_at_checkpoint(&mut boot) {
         wait = log.append(log_disk, mark_batch(&boot));
     }
+    let mark = recovered.mark.as_ref().map(|mark| (mark.index, mark.term));
+    begin_where_term_is_known(&mut boot, mark);
     let opened = Opened {
         cluster: recovered.identity.cluster_id,
         member: recovered.identity.member_id,
@@ -77,12 +79,8 @@ fn boot_of(
 ) -> Boot {
     let log_start = match (&recovered.mark, entries.first()) {
         (Some(mark), Some(first)) if mark.index + 1 == first.index.0 => (mark.index, mark.term),
-        (_, Some(first)) => {
-            // Entries before this one were given back. Their last one's term is not known here;
-            // the entry's own is the highest that it can be, and nobody is asked for it below
-            // the store's applied index.
-            (first.index.0 - 1, if first.index.0 == 1 { 0 } else { first.term.0 })
-        }
+        // Its term is settled below: what stood there was given back.
+        (_, Some(first)) => (first.index.0 - 1, 0),
         (Some(mark), None) => (mark.index, mark.term),
         (None, None) => (0, 0),
     };
@@ -128,6 +126,23 @@ fn begin_at_checkpoint(boot: &mut Boot) -> bool {
     true
 }
 
+/// Peers are asked what they have where the log begins, so the term there must be the true one. The
+/// log's mark says it, or the checkpoint. Otherwise the entries before were given back, and the
+/// first that is left, which is applied, takes their place: to guess from it would be to ask for an
+/// entry that nobody has, again and again.
+fn begin_where_term_is_known(boot: &mut Boot, mark: Option<(u64, u64)>) {
+    let (start, _) = boot.log_start;
+    let Checkpoint { index, term, .. } = boot.checkpoint;
+    if let Some((_, term)) = mark.filter(|(index, _)| *index == start) {
+        boot.log_start.1 = term;
+    } else if start == index {
+        boot.log_start.1 = term;
+    } else if (1..index).contains(&start) && !boot.entries.is_empty() {
+        let first = boot.entries.remove(0);
+        boot.log_start = (first.index.0, first.term.0);
+    }
+}
+
 /// What tells the log that it begins behind the checkpoint.
 fn mark_batch(boot: &Boot) -> wal::Batch {
     wal::Batch {
@@ -138,5 +153,44 @@ fn mark_batch(boot: &Boot) -> wal::Batch {
             conf_state: wire::encode_conf_state(&boot.checkpoint.conf_state),
         }),
         entries: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log that begins behind `start`, of which nothing else is known, with entries of `terms`,
+    /// beside a checkpoint.
+    fn boot(start: u64, terms: &[u64], checkpoint: (u64, u64)) -> Boot {
+        let entry = |(index, term): (u64, &u64)| Entry {
+            index: Index(index),
+            term: Term(*term),
+            ..Entry::default()
+        };
+        let (index, term) = checkpoint;
+        Boot {
+            checkpoint: Checkpoint { index, term, ..Checkpoint::default() },
+            log_start: (start, 0),
+            entries: (start + 1..).zip(terms).map(entry).collect(),
+            ..Boot::default()
+        }
+    }
+
+    #[test]
+    fn the_term_where_the_log_begins_is_never_a_guess() {
+        // Index 174 was of term 5; only the log's next entry, of term 6, is left to tell.
+        let cases = [
+            ("the beginning of all", boot(0, &[1, 1], (1, 1)), None, (0, 0), 2),
+            ("the log's mark", boot(174, &[6, 6], (175, 6)), Some((174, 5)), (174, 5), 2),
+            ("an older mark", boot(174, &[6, 6], (175, 6)), Some((100, 4)), (175, 6), 1),
+            ("the checkpoint", boot(174, &[6, 6], (174, 5)), None, (174, 5), 2),
+            ("the first that is left", boot(174, &[6, 6], (176, 6)), None, (175, 6), 1),
+            ("nothing: there is a gap", boot(174, &[6, 6], (100, 4)), None, (174, 0), 2),
+        ];
+        for (name, mut boot, mark, log_start, entries) in cases {
+            begin_where_term_is_known(&mut boot, mark);
+            assert_eq!((boot.log_start, boot.entries.len()), (log_start, entries), "{name}");
+        }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Admin {
     promoting: bool,
     done: bool,
     promoted: u64,
+    /// Members that have gone, and that not yet a majority of the others knows to have gone.
+    leaving: Vec<u64>,
 }
 
 impl Admin {
@@ -36,6 +38,7 @@ impl Admin {
             promoting: false,
             done: false,
             promoted: 0,
+            leaving: Vec::new(),
         }
     }
 
@@ -58,6 +61,12 @@ impl Admin {
 
     pub(crate) fn on_gone(&mut self, id: u64) {
         self.members.retain(|member| *member != id);
+        self.leaving.push(id);
+    }
+
+    /// Whether all that matter know who has gone. Until then its vote is needed, and missed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.leaving.is_empty()
     }
 
     /// From now on nothing changes any more.
@@ -92,6 +101,7 @@ impl World {
     /// Take the next step with the membership.
     pub(super) fn administrate(&mut self) -> Result<(), Violation> {
         self.learn_members();
+        self.note_settled();
         if self.admin.promoted > 0 {
             self.marks.reach(Mark::MemberPromoted);
             self.admin.promoted = 0;
@@ -112,6 +122,20 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn note_settled(&mut self) {
+        let majority = self.admin.voters() / 2 + 1;
+        let knows = |process: &mut super::process::Process, gone: u64| {
+            let members = process.store.members();
+            !members.is_empty() && members.iter().all(|member| member.id != gone)
+        };
+        for gone in std::mem::take(&mut self.admin.leaving) {
+            let processes = self.machines.values_mut().filter_map(Machine::process);
+            if processes.map(|process| knows(process, gone)).filter(|it| *it).count() < majority {
+                self.admin.leaving.push(gone);
+            }
+        }
     }
 
     /// Every member has a machine.

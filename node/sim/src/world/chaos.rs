@@ -280,7 +280,7 @@ impl World {
         let damaged =
             self.machines.values().filter(|machine| machine.is_damaged && machine.id != id).count();
         let voters = self.admin.voters();
-        damaged < voters.saturating_sub(1) / 2
+        self.admin.is_settled() && damaged < voters.saturating_sub(1) / 2
     }
 
     /// Damage at rest. The log proves that its newest batch was durable by a seal in another

@@ -1,8 +1,8 @@
 //! The port for clients: gRPC and plain HTTP on one address.
 //!
 //! ```text
-//!   listener of each thread ─► connection ─► HTTP/1.1 or HTTP/2 ─► application/grpc ? grpc : http
-//!   (SO_REUSEPORT)             stays on the thread
+//!   listener of each thread ─► TLS, if it is ─► HTTP/1.1 or HTTP/2 ─► application/grpc ? grpc
+//!   (SO_REUSEPORT)             https        stays on the thread                        : http
 //! ```
 //! Each thread has a runtime of its own, and a connection stays where it lands: no work moves
 //! between threads. It knows no request, only how requests arrive.
@@ -28,8 +28,9 @@ use crate::http::{Access, Paths, Plain, Transport};
 use crate::member::{Member, deliver};
 use crate::memory::Budget;
 use crate::stopping::StopSwitch;
-use connection::{Connections, Serves, Service};
-use listen::{Listener, Ports};
+use crate::tls::{Acceptor, Live};
+use connection::{Connections, Door, Serves, Service};
+use listen::Ports;
 
 /// How long calls may take to end once the member stops: longer than a request waits for its
 /// entry would only keep the process.
@@ -58,18 +59,19 @@ pub enum Error {
 #[derive(Debug)]
 pub struct ClientPort {
     /// For each thread its listeners.
-    listeners: Vec<Vec<(Listener, Serves)>>,
+    listeners: Vec<Vec<(Door, Serves)>>,
     grpc: GrpcOptions,
     access: Arc<Access>,
     connections: Connections,
 }
 
 impl ClientPort {
-    /// Open the addresses of clients and of metrics.
+    /// Open the addresses of clients and of metrics, with the TLS that those with `https` speak.
     ///
     /// # Errors
     /// [`Error::Listen`].
-    pub fn open(config: &Config) -> Result<Self, Error> {
+    pub fn open(config: &Config, live: Option<&Arc<Live>>) -> Result<Self, Error> {
+        let clients_tls = live.map(Acceptor::new);
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let mut listeners: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
         let connections_max = open_files::connections_max()?;
@@ -80,10 +82,18 @@ impl ClientPort {
         let metrics = config.listen_metrics_urls.iter().map(|url| (url, Serves::Metrics));
         let ports = if config.shares_ports { Ports::Shared } else { Ports::Own };
         for (url, serves) in clients.chain(plain).chain(metrics) {
+            let secure = url.scheme().is_tls();
             let opened = listen::open(url, threads, ports)
                 .map_err(|source| Error::Listen { url: url.to_string(), source })?;
             for (thread, listener) in listeners.iter_mut().zip(opened) {
-                thread.push((listener, serves));
+                // Clients share their room, so those on their way to it are one crowd, too.
+                let tls = secure.then(|| match serves {
+                    Serves::Metrics => live.map(Acceptor::new),
+                    Serves::Everything | Serves::Grpc | Serves::Http => clients_tls.clone(),
+                });
+                let tls = tls.flatten();
+                assert_eq!(tls.is_some(), secure, "https is never served without TLS");
+                thread.push((Door { listener, tls }, serves));
             }
         }
         let message_bytes = config.request_bytes_max.saturating_add(REQUEST_OVERHEAD_BYTES);
@@ -126,13 +136,14 @@ impl ClientPort {
             let (connections, stopping) = (self.connections.clone(), stopping.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let run = move || {
-                let all = listeners.into_iter().map(|(listener, serves)| {
-                    let service = Service::new(grpc.clone(), plain.clone(), serves);
+                let all = listeners.into_iter().map(|(door, serves)| {
+                    let plain = Plain { transport: door.transport(), ..plain.clone() };
+                    let service = Service::new(grpc.clone(), plain, serves);
                     let connections = match serves {
                         Serves::Metrics => connections.of_metrics(),
                         Serves::Everything | Serves::Grpc | Serves::Http => connections.clone(),
                     };
-                    connection::accept(listener, service, connections, stopping.clone())
+                    connection::accept(door, service, connections, stopping.clone())
                 });
                 runtime.spawn(deliver());
                 runtime.block_on(connection::run(all.collect(), DRAIN));

@@ -25,5 +25,6 @@ pub mod peer;
 mod program;
 pub mod server;
 mod stopping;
+pub mod tls;
 
 pub use program::run;

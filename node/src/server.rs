@@ -19,7 +19,8 @@ use crate::client_port::{self, ClientPort};
 use crate::comparison::{self, ComparisonError};
 use crate::config::{ClusterState, Config, ConfigError};
 use crate::member::{Directory, Member, Running, StartError, Stop, bootstrap, is_empty, named};
-use crate::peer::{self, Transport, client};
+use crate::peer::{self, Dialer, Transport, client};
+use crate::tls;
 
 /// Where snapshots of peers arrive, in the data directory.
 const SNAPSHOT_FOLDER: &str = "snapshots";
@@ -45,6 +46,9 @@ pub enum ServerError {
     /// Its data are not its peers'.
     #[error(transparent)]
     Comparison(#[from] ComparisonError),
+    /// The certificates are of no use.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// The operating system refuses something.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -62,8 +66,14 @@ pub enum ServerError {
 /// Why it does not start.
 pub fn run(config: Config) -> Result<ExitCode, ServerError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let load = |options: &Option<tls::Options>, urls: &Urls| {
+        let load = |options| tls::load(options, &config.data_dir, urls.as_slice());
+        options.as_ref().map(load).transpose()
+    };
+    let client_tls = load(&config.client_tls, &config.listen_client_urls)?;
+    let dialer = Dialer::new(load(&config.peer_tls, &config.listen_peer_urls)?);
     let directory = {
-        let fresh = runtime.block_on(fresh(&config))?;
+        let fresh = runtime.block_on(fresh(&config, &dialer))?;
         Directory::open(&config, fresh)?
     };
     let ids = directory.ids();
@@ -74,10 +84,11 @@ pub fn run(config: Config) -> Result<ExitCode, ServerError> {
         "the member starts"
     );
     // Both ports are open before anything runs: an address in use ends the start.
-    let client_port = ClientPort::open(&config)?;
+    let client_port = ClientPort::open(&config, client_tls.as_ref())?;
     let folder = config.data_dir.join(SNAPSHOT_FOLDER);
     std::fs::create_dir_all(&folder)?;
-    let transport = Arc::new(Transport::bind(peer::Settings::of_member(&config, ids, folder))?);
+    let settings = peer::Settings::of_member(&config, ids, folder, dialer);
+    let transport = Arc::new(Transport::bind(settings)?);
     let running = directory.run(config, transport.clone())?;
     let member = running.member().clone();
     if member.config().compares_first
@@ -173,7 +184,7 @@ fn exit_code(stop: &Stop) -> ExitCode {
 }
 
 /// What an empty directory becomes. A directory that is somebody's already says so itself.
-async fn fresh(config: &Config) -> Result<Fresh, ServerError> {
+async fn fresh(config: &Config, dialer: &Dialer) -> Result<Fresh, ServerError> {
     if !is_empty(config) {
         return Ok(match config.initial_cluster_state {
             ClusterState::New => bootstrap(config),
@@ -183,12 +194,12 @@ async fn fresh(config: &Config) -> Result<Fresh, ServerError> {
     config.check_initial_cluster().map_err(StartError::Config)?;
     match config.initial_cluster_state {
         ClusterState::New => Ok(bootstrap(config)),
-        ClusterState::Existing => join(config).await,
+        ClusterState::Existing => join(config, dialer).await,
     }
 }
 
 /// Ask the others who this member is: they have added it.
-async fn join(config: &Config) -> Result<Fresh, ServerError> {
+async fn join(config: &Config, dialer: &Dialer) -> Result<Fresh, ServerError> {
     let members = config.initial_cluster.members();
     let own = members
         .get(&config.name)
@@ -199,7 +210,7 @@ async fn join(config: &Config) -> Result<Fresh, ServerError> {
         .filter(|(name, _)| **name != config.name)
         .flat_map(|(_, urls)| urls.to_strings())
         .collect();
-    let (cluster, known) = client::fetch_members(&others, PEER_PATIENCE)
+    let (cluster, known) = client::fetch_members(dialer, &others, PEER_PATIENCE)
         .await
         .map_err(|error| ServerError::Join(error.to_string()))?;
     let is_own = |urls: &Option<Vec<String>>| {

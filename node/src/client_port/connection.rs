@@ -23,8 +23,9 @@ use super::output::gather;
 use super::pings::Pinged;
 use crate::config::KeepAlive;
 use crate::grpc::{Grpc, Measured};
-use crate::http::{self as plain, Paths, Plain};
+use crate::http::{self as plain, Paths, Plain, Transport};
 use crate::stopping::Stopping;
+use crate::tls::{Acceptor, Arrived};
 
 /// Bytes that all streams of a connection may have on their way. Bursts of small messages on one
 /// stream (thousands of watches created at once) need room.
@@ -77,6 +78,21 @@ pub(super) enum Serves {
     Http,
     /// Plain HTTP of health and metrics alone.
     Metrics,
+}
+
+/// Where connections come in.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) listener: Listener,
+    /// Who asks them who they are; `None` where nobody does.
+    pub(super) tls: Option<Arc<Acceptor>>,
+}
+
+impl Door {
+    /// What those who come in have.
+    pub(super) fn transport(&self) -> Transport {
+        if self.tls.is_some() { Transport::Encrypted } else { Transport::Plain }
+    }
 }
 
 /// What a connection is served with.
@@ -139,123 +155,136 @@ pub(super) async fn run<F: Future<Output = JoinSet<()>>>(accepting: Vec<F>, drai
 
 /// Accept connections until the member stops; those that are open then.
 pub(super) async fn accept(
-    listener: Listener,
+    door: Door,
     service: Service,
     options: Connections,
     stopping: Stopping,
 ) -> JoinSet<()> {
     let mut connections = JoinSet::new();
-    let accepted = match listener {
+    let host = Host { tls: door.tls, service, options, stopping };
+    let listening = match door.listener {
         Listener::Tcp(listener) => match TcpListener::from_std(listener) {
             Ok(listener) => {
-                accept_tcp(listener, &mut connections, &service, &options, &stopping).await
+                let accept = async || {
+                    let (socket, _) = listener.accept().await?;
+                    // A small answer must not wait for the one before to be acknowledged.
+                    let _ = socket.set_nodelay(true);
+                    Ok(socket)
+                };
+                host.receive_all(&mut connections, accept).await;
+                Ok(())
             }
             Err(error) => Err(error),
         },
         Listener::Unix(listener) => match UnixListener::from_std(listener) {
             Ok(listener) => {
-                accept_unix(listener, &mut connections, &service, &options, &stopping).await
+                let accept = async || Ok(listener.accept().await?.0);
+                host.receive_all(&mut connections, accept).await;
+                Ok(())
             }
             Err(error) => Err(error),
         },
     };
-    if let Err(error) = accepted {
+    if let Err(error) = listening {
         tracing::error!(%error, "a socket for clients cannot be used");
     }
     connections
 }
 
-/// What is accepted, once there is room for it.
-async fn accepting<T>(
-    options: &Connections,
-    accept: impl Future<Output = T>,
-) -> (OwnedSemaphorePermit, T) {
-    let room = options.room().await;
-    (room, accept.await)
+/// Who receives the connections of one listener.
+#[derive(Clone)]
+struct Host {
+    tls: Option<Arc<Acceptor>>,
+    service: Service,
+    options: Connections,
+    stopping: Stopping,
 }
 
-/// Serve a connection in its room.
-async fn holding(room: OwnedSemaphorePermit, served: impl Future<Output = ()>) {
-    served.await;
-    drop(room);
-}
-
-async fn accept_tcp(
-    listener: TcpListener,
-    connections: &mut JoinSet<()>,
-    service: &Service,
-    options: &Connections,
-    stopping: &Stopping,
-) -> io::Result<()> {
-    loop {
-        tokio::select! {
-            () = stopping.clone().wait() => return Ok(()),
-            (room, accepted) = accepting(options, listener.accept()) => match accepted {
-                Ok((stream, _)) => {
-                    // A small answer must not wait for the one before to be acknowledged.
-                    let _ = stream.set_nodelay(true);
-                    let served = serve(stream, service.clone(), options.clone(), stopping.clone());
-                    connections.spawn(holding(room, served));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a client could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
+impl Host {
+    async fn receive_all<S: Arrived + 'static>(
+        &self,
+        connections: &mut JoinSet<()>,
+        accept: impl AsyncFn() -> io::Result<S>,
+    ) {
+        loop {
+            tokio::select! {
+                () = self.stopping.clone().wait() => return,
+                (room, accepted) = self.accepting(&accept) => match accepted {
+                    Ok(socket) => {
+                        connections.spawn(self.clone().receive(socket, room));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a client could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+            }
         }
     }
-}
 
-async fn accept_unix(
-    listener: UnixListener,
-    connections: &mut JoinSet<()>,
-    service: &Service,
-    options: &Connections,
-    stopping: &Stopping,
-) -> io::Result<()> {
-    loop {
-        tokio::select! {
-            () = stopping.clone().wait() => return Ok(()),
-            (room, accepted) = accepting(options, listener.accept()) => match accepted {
-                Ok((stream, _)) => {
-                    let served = serve(stream, service.clone(), options.clone(), stopping.clone());
-                    connections.spawn(holding(room, served));
+    /// What is accepted, once there is room for it. When there is none, those who have not shown
+    /// who they are give way: they must not keep out who would.
+    async fn accepting<S>(
+        &self,
+        accept: impl AsyncFn() -> io::Result<S>,
+    ) -> (OwnedSemaphorePermit, io::Result<S>) {
+        let room = match self.options.room.clone().try_acquire_owned() {
+            Ok(room) => room,
+            Err(_) => {
+                if let Some(tls) = &self.tls {
+                    tls.give_way();
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "a client could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
+                self.options.room().await
+            }
+        };
+        (room, accept().await)
     }
-}
 
-/// Serve one connection to its end. When the member stops, the client is told to go elsewhere and
-/// its calls end.
-async fn serve<S>(stream: S, service: Service, options: Connections, stopping: Stopping)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let builder = builder(&options);
-    // Shared by the connection's requests: cloning all services for each would cost more than some
-    // of the requests do.
-    let service = Arc::new(service);
-    // In a box, as it is moved several times before it runs.
-    let call = service_fn(move |request| Box::pin(service.clone().call(request)));
-    let (stream, output) = gather(Pinged::new(stream, options.keep_alive.ping_interval_min));
-    let connection = builder.serve_connection(TokioIo::new(stream), call);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = output.drive(connection.as_mut()) => ended,
-        () = stopping.wait() => {
-            connection.as_mut().graceful_shutdown();
-            output.drive(connection.as_mut()).await
+    /// Serves a connection in its room. What comes after the handshake is large, and stands apart:
+    /// many never come so far.
+    async fn receive<S: Arrived + 'static>(self, socket: S, room: OwnedSemaphorePermit) {
+        match &self.tls {
+            None => Box::pin(self.serve(socket)).await,
+            Some(tls) => {
+                let accepted = tokio::select! {
+                    accepted = tls.accept(socket) => accepted,
+                    () = self.stopping.clone().wait() => None,
+                };
+                if let Some(stream) = accepted {
+                    Box::pin(self.serve(stream)).await;
+                }
+            }
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error, "a client's connection ended");
+        drop(room);
+    }
+
+    /// Serves one connection to its end. When the member stops, the client is told to go elsewhere
+    /// and its calls end.
+    async fn serve<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let builder = builder(&self.options);
+        // Shared by the connection's requests: cloning all services for each would cost more than
+        // some of the requests do.
+        let service = Arc::new(self.service);
+        // In a box, as it is moved several times before it runs.
+        let call = service_fn(move |request| Box::pin(service.clone().call(request)));
+        let (stream, output) =
+            gather(Pinged::new(stream, self.options.keep_alive.ping_interval_min));
+        let connection = builder.serve_connection(TokioIo::new(stream), call);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = output.drive(connection.as_mut()) => ended,
+            () = self.stopping.wait() => {
+                connection.as_mut().graceful_shutdown();
+                output.drive(connection.as_mut()).await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, "a client's connection ended");
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use quorate_api::urls::UrlError;
 use crate::args::environment::EnvironmentError;
 use crate::args::file::FileError;
 use crate::args::gates::GateError;
+use crate::tls::OptionsError;
 
 /// Why a configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,27 @@ pub enum ConfigError {
     File(#[from] FileError),
     #[error(transparent)]
     Gate(#[from] GateError),
+    #[error(transparent)]
+    Tls(#[from] OptionsError),
+    #[error(
+        "TLS key/cert (--cert-file, --key-file) must be provided for client url {0} with HTTPS \
+         scheme"
+    )]
+    NoClientCertificate(String),
+    #[error(
+        "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url {0}"
+    )]
+    NoMetricsCertificate(String),
+    #[error(
+        "cannot listen on TLS for {0}: KeyFile and CertFile are not presented (--peer-cert-file, \
+         --peer-key-file)"
+    )]
+    NoPeerCertificate(String),
+    #[error(
+        "--peer-trusted-ca-file must be provided: the certificates of other members ({0}) have to \
+         be verified"
+    )]
+    PeersUntrusted(String),
     #[error("{0:?} is not a valid flag")]
     Word(String),
     /// Something asked for that is not there, and must not be passed over.

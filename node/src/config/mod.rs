@@ -19,12 +19,14 @@ mod error;
 mod read;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_api::urls::{InitialCluster, Url, Urls};
 
+use crate::tls::Options;
 pub use error::ConfigError;
 
 /// The folder of the log in the data directory.
@@ -107,6 +109,10 @@ pub struct Config {
     pub slow_call: Duration,
     /// Whether the time of every call is measured.
     pub measures_calls: bool,
+    /// The TLS of clients; `None` if no address speaks it.
+    pub client_tls: Option<Options>,
+    /// The TLS of peers; `None` if none is asked for.
+    pub peer_tls: Option<Options>,
     /// The log for people.
     pub logging: Logging,
 }

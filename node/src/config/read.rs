@@ -26,22 +26,22 @@ const ELECTION_HEARTBEATS_MIN: u64 = 5;
 const PING_INTERVAL_UNSET: Duration = Duration::from_secs(300);
 
 /// Values with their defaults.
-struct Values<'given>(&'given Given);
+pub(super) struct Values<'given>(&'given Given);
 
 impl Values<'_> {
-    fn is_set(&self, flag: &str) -> bool {
+    pub(super) fn is_set(&self, flag: &str) -> bool {
         self.0.values.contains_key(flag)
     }
 
-    fn text(&self, flag: &str) -> &str {
+    pub(super) fn text(&self, flag: &str) -> &str {
         self.0.values.get(flag).map_or_else(|| table::default(flag), String::as_str)
     }
 
-    fn boolean(&self, flag: &str) -> bool {
+    pub(super) fn boolean(&self, flag: &str) -> bool {
         args::boolean(self.text(flag)).expect("checked when it was read")
     }
 
-    fn unsigned(&self, flag: &str) -> u64 {
+    pub(super) fn unsigned(&self, flag: &str) -> u64 {
         args::unsigned(self.text(flag)).expect("checked when it was read")
     }
 
@@ -81,7 +81,7 @@ impl Config {
         let mut notices = standings(given)?;
         let values = Values(given);
         check_others(&values)?;
-        let config = Self {
+        let mut config = Self {
             name: values.text("name").to_owned(),
             data_dir: data_dir(&values),
             wal_dir: Some(values.text("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
@@ -129,8 +129,11 @@ impl Config {
             slow_apply: values.duration("warning-apply-duration"),
             slow_call: values.duration("warning-unary-request-duration"),
             measures_calls: values.text("metrics") == "extensive",
+            client_tls: None,
+            peer_tls: None,
             logging: logging(&values)?,
         };
+        notices.extend(config.read_tls(&values)?);
         check_timing(&config)?;
         if !values.is_set("name") {
             notices.push(warning(
@@ -141,7 +144,7 @@ impl Config {
     }
 }
 
-fn warning(message: String) -> Notice {
+pub(super) fn warning(message: String) -> Notice {
     Notice { is_warning: true, message }
 }
 
@@ -260,14 +263,15 @@ fn reachable(values: &Values<'_>, flag: &'static str) -> Result<Urls, ConfigErro
     Ok(urls)
 }
 
-/// Plain TCP is what there is. What asks for more is refused, as it would not be had.
+/// TCP is what there is. What asks for more is refused, as it would not be had.
 fn check_scheme(flag: &'static str, url: &Url) -> Result<(), ConfigError> {
-    let why = match url.scheme() {
-        Scheme::Http => return Ok(()),
-        Scheme::Https => "TLS is not supported",
-        Scheme::Unix | Scheme::Unixs => "members reach each other over TCP alone",
-    };
-    Err(ConfigError::Scheme { flag, url: url.to_string(), why })
+    match url.scheme() {
+        Scheme::Http | Scheme::Https => Ok(()),
+        Scheme::Unix | Scheme::Unixs => {
+            let why = "members reach each other over TCP alone";
+            Err(ConfigError::Scheme { flag, url: url.to_string(), why })
+        }
+    }
 }
 
 fn initial_cluster(values: &Values<'_>) -> Result<InitialCluster, ConfigError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::args::environment::Notice;
 use crate::args::{self, Words, table};
+use crate::tls::Allowed;
 
 fn try_read(words: &[&str]) -> Result<(Config, Vec<Notice>), ConfigError> {
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
@@ -124,13 +125,8 @@ fn rules_and_texts_are_etcds() {
 #[test]
 fn what_would_be_less_safe_than_asked_for_is_refused() {
     for (words, part) in [
-        (&["--cert-file=a"][..], "--cert-file=a: TLS is not supported"),
-        (&["--peer-client-cert-auth"], "TLS is not supported"),
-        (&["--cipher-suites=a"], "TLS is not supported"),
-        (&["--auth-token=jwt,x=y"], "Only simple"),
+        (&["--auth-token=jwt,x=y"][..], "Only simple"),
         (&["--discovery-endpoints=a"], "Not supported"),
-        (&["--listen-peer-urls=https://127.0.0.1:1"], "TLS is not supported"),
-        (&["--name=a", "--initial-cluster=a=https://b:1"], "TLS is not supported"),
         (&["--log-outputs=systemd/journal"], "under systemd, what goes to stderr"),
         (&["--log-outputs=stdout,default"], "multi logoutput"),
         (&["--log-outputs=stdout,"], "empty name"),
@@ -194,4 +190,125 @@ fn an_empty_directory_needs_a_cluster_that_fits() {
     let other = "--initial-cluster=a=http://127.0.0.1:2";
     let existing = "--initial-cluster-state=existing";
     assert_eq!(read(&["--name=a", other, advertise, existing]).check_initial_cluster(), Ok(()));
+}
+
+/// A client's address with TLS, and its certificate.
+const SECURE: [&str; 4] = [
+    "--listen-client-urls=https://127.0.0.1:1",
+    "--advertise-client-urls=https://127.0.0.1:1",
+    "--cert-file=c",
+    "--key-file=k",
+];
+
+/// A peer's.
+const SECURE_PEER: [&str; 4] = [
+    "--listen-peer-urls=https://127.0.0.1:2",
+    "--initial-advertise-peer-urls=https://127.0.0.1:2",
+    "--peer-cert-file=c",
+    "--peer-key-file=k",
+];
+
+#[test]
+fn tls_that_cannot_be_had_is_refused() {
+    for (base, words, part) in [
+        (&[][..], &["--cert-file=a"][..], "must both be present[key: , cert: a]"),
+        (&[], &["--peer-key-file=a"], "must both be present[key: a, cert: ]"),
+        (&[], &["--peer-client-cert-file=a"], "must both be present or both absent"),
+        (&[], &["--cipher-suites=a"], "unexpected TLS cipher suite \"a\"; known are TLS_ECDHE"),
+        (
+            &[],
+            &["--cipher-suites=TLS_AES_128_GCM_SHA256", "--tls-min-version=TLS1.3"],
+            "only TLS1.3",
+        ),
+        (&[], &["--cipher-suites=TLS_AES_128_GCM_SHA256", "--tls-max-version=TLS1.2"], "of TLS1.2"),
+        (
+            &[],
+            &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
+            "min version (TLS1.3) is greater than max version (TLS1.2)",
+        ),
+        (
+            &SECURE[..2],
+            &[],
+            "TLS key/cert (--cert-file, --key-file) must be provided for client url \
+             https://127.0.0.1:1 with HTTPS scheme",
+        ),
+        (&[], &["--listen-metrics-urls=https://127.0.0.1:3"], "for metrics secure url"),
+        (&SECURE_PEER[..2], &[], "cannot listen on TLS for 127.0.0.1:2"),
+        (&SECURE, &["--client-cert-auth"], "--client-cert-auth checks certificates, but nobody"),
+        (&SECURE, &["--client-crl-file=a"], "give --trusted-ca-file too"),
+        (&SECURE, &["--client-cert-allowed-hostname=a"], "give --trusted-ca-file too"),
+        (&SECURE, &["--client-cert-allowed-hostname=a,,b"], "a name in the list is empty"),
+        (&SECURE, &["--client-cert-allowed-hostname=a b"], "neither a host name nor"),
+        (&SECURE_PEER, &["--peer-client-cert-auth"], "give --peer-trusted-ca-file too"),
+        (&SECURE_PEER, &["--peer-crl-file=a"], "give --peer-trusted-ca-file too"),
+        (&SECURE_PEER, &["--peer-cert-allowed-cn=a"], "give --peer-trusted-ca-file too"),
+        (
+            &SECURE_PEER,
+            &["--peer-cert-allowed-cn=a", "--peer-cert-allowed-hostname=b"],
+            "mutually exclusive (cns=[\"a\"], hostnames=[\"b\"])",
+        ),
+        (
+            &SECURE_PEER,
+            &["--name=a", "--initial-cluster=a=https://127.0.0.1:2,b=https://b:2"],
+            "--peer-trusted-ca-file must be provided",
+        ),
+        (&SECURE[..2], &["--auto-tls", "--client-cert-auth"], "cannot be had with --auto-tls"),
+        (&SECURE[..2], &["--auto-tls", "--trusted-ca-file=a"], "cannot be had with --auto-tls"),
+        (
+            &SECURE[..2],
+            &["--auto-tls", "--self-signed-cert-validity=0"],
+            "selfSignedCertValidity is invalid",
+        ),
+    ] {
+        let text = refusal(&[base, words].concat());
+        assert!(text.contains(part), "{base:?} {words:?}: {text}");
+    }
+}
+
+#[test]
+fn tls_is_taken_over() {
+    let ca = ["--trusted-ca-file=ca", "--client-cert-auth", "--client-crl-file=l"];
+    let list = ["--client-cert-allowed-hostname=a,10.0.0.1"];
+    let config = read(&[&SECURE[..], &ca, &list].concat());
+    let tls = config.client_tls.expect("asked for");
+    assert_eq!(tls.trusted_ca, Some(PathBuf::from("ca")));
+    assert_eq!(tls.allowed, Allowed::HostNames(vec!["a".to_owned(), "10.0.0.1".to_owned()]));
+    assert!(tls.has_certificate() && !tls.checks_addresses);
+    assert_eq!(config.peer_tls, None);
+
+    let peers = ["--peer-trusted-ca-file=ca", "--peer-cert-allowed-cn=a"];
+    let tls = read(&[&SECURE_PEER[..], &peers].concat()).peer_tls.expect("asked for");
+    assert_eq!(tls.allowed, Allowed::CommonNames(vec!["a".to_owned()]));
+    assert!(tls.checks_addresses);
+    let skip = ["--peer-skip-client-san-verification"];
+    let tls = read(&[&SECURE_PEER[..], &skip].concat()).peer_tls.expect("asked for");
+    assert!(!tls.checks_addresses);
+
+    // A certificate that is given is used, whatever else is asked for.
+    let (config, notices) = try_read(&[&SECURE[..], &["--auto-tls"]].concat()).expect("good");
+    assert_eq!(config.client_tls.expect("asked for").self_signed_years, None);
+    let ignoring = "ignoring client auto TLS since certs given";
+    assert!(notices.iter().any(|notice| notice.message == ignoring), "{notices:?}");
+    // Metrics alone may speak it.
+    let metrics = ["--listen-metrics-urls=https://127.0.0.1:3"];
+    assert!(read(&[&SECURE[2..], &metrics].concat()).client_tls.is_some());
+    // Other members are talked to, although this one is not.
+    let others = ["--name=a", "--initial-cluster=a=http://localhost:2380,b=https://b:1"];
+    let words = [&others[..], &["--peer-trusted-ca-file=ca"]].concat();
+    assert!(read(&words).peer_tls.is_some());
+}
+
+#[test]
+fn tls_that_is_not_spoken_is_warned_of() {
+    let words = ["--cert-file=c", "--key-file=k", "--client-cert-auth", "--peer-client-cert-auth"];
+    let (config, notices) = try_read(&words).expect("good");
+    assert_eq!(config.client_tls, None);
+    for part in [
+        "ignoring key and cert files (http://localhost:2379)",
+        "--client-cert-auth is enabled; ignoring client cert auth",
+        "--peer-client-cert-auth is enabled; ignoring client cert auth",
+    ] {
+        let is_said = |notice: &&Notice| notice.is_warning && notice.message.contains(part);
+        assert_eq!(notices.iter().filter(is_said).count(), 1, "{part}: {notices:?}");
+    }
 }

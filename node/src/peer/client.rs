@@ -26,7 +26,7 @@ use thiserror::Error as ThisError;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{self, BodyError};
-use super::dial::{Connection, DialError};
+use super::dial::{DialError, Dialer};
 use super::inbox::Versions;
 use super::questions::{COMPACTED, FUTURE_REVISION, NOT_LEARNER, NOT_READY};
 use super::serve::text;
@@ -117,7 +117,7 @@ impl Question {
         self
     }
 
-    async fn ask(&self, url: &Url, deadline: Instant) -> Result<Answer, AskError> {
+    async fn ask(&self, dialer: &Dialer, url: &Url, deadline: Instant) -> Result<Answer, AskError> {
         let mut request = Request::builder().method(&self.method).uri(self.path.as_str());
         for (name, value) in &self.headers {
             request = request.header(*name, value);
@@ -126,7 +126,7 @@ impl Question {
         let request = request.body(body).map_err(|_| AskError::Malformed)?;
         let asked = async {
             let patience = deadline.saturating_duration_since(Instant::now());
-            let mut connection = Connection::open(url, patience).await?;
+            let mut connection = dialer.open(url, patience).await?;
             let answer = connection.send(request).await?;
             let status = answer.status();
             let cluster = text(answer.headers(), CLUSTER_ID_HEADER).and_then(parse_id);
@@ -139,11 +139,16 @@ impl Question {
 
     /// Asks at one address after the other, until one gives any answer. What must not happen twice
     /// is asked at the next address only if the one before could not be connected to.
-    async fn ask_any(&self, urls: &[String], patience: Duration) -> Result<Answer, AskError> {
+    async fn ask_any(
+        &self,
+        dialer: &Dialer,
+        urls: &[String],
+        patience: Duration,
+    ) -> Result<Answer, AskError> {
         let deadline = Instant::now() + patience;
         let mut why = AskError::NoAddress;
         for url in urls.iter().filter_map(|url| Url::parse(url).ok()) {
-            match self.ask(&url, deadline).await {
+            match self.ask(dialer, &url, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(error @ AskError::Dial(DialError::Connect { .. })) => why = error,
                 Err(error) if self.method == Method::GET => why = error,
@@ -158,9 +163,14 @@ impl Question {
 ///
 /// # Errors
 /// [`Error::LeaseNotFound`] if there is none, or whatever kept the leader from answering.
-pub async fn renew_lease(urls: &[String], lease: i64, patience: Duration) -> Result<i64, AskError> {
+pub async fn renew_lease(
+    dialer: &Dialer,
+    urls: &[String],
+    lease: i64,
+    patience: Duration,
+) -> Result<i64, AskError> {
     let body = LeaseKeepAliveRequest { id: lease }.encode_to_vec();
-    let answer = ask_lease(LEASES_PATH, body, urls, patience).await?;
+    let answer = ask_lease(dialer, LEASES_PATH, body, urls, patience).await?;
     let answer = LeaseKeepAliveResponse::decode(answer).map_err(|_| AskError::Malformed)?;
     if answer.id != lease { Err(AskError::Malformed) } else { Ok(answer.ttl) }
 }
@@ -170,6 +180,7 @@ pub async fn renew_lease(urls: &[String], lease: i64, patience: Duration) -> Res
 /// # Errors
 /// [`Error::LeaseNotFound`] if there is none, or whatever kept the leader from answering.
 pub async fn lease_time_left(
+    dialer: &Dialer,
     urls: &[String],
     lease: i64,
     keys: bool,
@@ -177,7 +188,8 @@ pub async fn lease_time_left(
 ) -> Result<LeaseTimeToLiveResponse, AskError> {
     let question = LeaseTimeToLiveRequest { id: lease, keys };
     let body = LeaseInternalRequest { lease_time_to_live_request: Some(question) };
-    let answer = ask_lease(LEASES_INTERNAL_PATH, body.encode_to_vec(), urls, patience).await?;
+    let answer =
+        ask_lease(dialer, LEASES_INTERNAL_PATH, body.encode_to_vec(), urls, patience).await?;
     LeaseInternalResponse::decode(answer)
         .ok()
         .and_then(|answer| answer.lease_time_to_live_response)
@@ -186,6 +198,7 @@ pub async fn lease_time_left(
 }
 
 async fn ask_lease(
+    dialer: &Dialer,
     path: &str,
     body: Vec<u8>,
     urls: &[String],
@@ -193,7 +206,7 @@ async fn ask_lease(
 ) -> Result<Bytes, AskError> {
     let question = Question::post(path.to_owned(), body)
         .header("content-type", PROTOBUF_CONTENT_TYPE.to_owned());
-    let answer = question.ask_any(urls, patience).await?;
+    let answer = question.ask_any(dialer, urls, patience).await?;
     match answer.status {
         StatusCode::NOT_FOUND => Err(AskError::Refused(Error::LeaseNotFound)),
         _ => answer.ok(),
@@ -206,6 +219,7 @@ async fn ask_lease(
 /// [`Error::MemberNotFound`], [`Error::MemberNotLearner`], [`Error::LearnerNotReady`], or whatever
 /// kept the leader from answering.
 pub async fn promote(
+    dialer: &Dialer,
     urls: &[String],
     member: u64,
     token: Option<&str>,
@@ -215,7 +229,7 @@ pub async fn promote(
     if let Some(token) = token {
         question = question.header("authorization", token.to_owned());
     }
-    let answer = question.ask_any(urls, patience).await?;
+    let answer = question.ask_any(dialer, urls, patience).await?;
     let text = answer.text();
     match answer.status {
         StatusCode::NOT_FOUND => Err(AskError::Refused(Error::MemberNotFound)),
@@ -234,10 +248,11 @@ pub async fn promote(
 /// # Errors
 /// Whatever kept the peer from answering.
 pub async fn fetch_members(
+    dialer: &Dialer,
     urls: &[String],
     patience: Duration,
 ) -> Result<(u64, Vec<Member>), AskError> {
-    let answer = Question::get(MEMBERS_PATH).ask_any(urls, patience).await?;
+    let answer = Question::get(MEMBERS_PATH).ask_any(dialer, urls, patience).await?;
     let cluster = answer.cluster.ok_or(AskError::Malformed)?;
     let members = serde_json::from_slice(&answer.ok()?).map_err(|_| AskError::Malformed)?;
     Ok((cluster, members))
@@ -247,8 +262,12 @@ pub async fn fetch_members(
 ///
 /// # Errors
 /// Whatever kept the peer from answering.
-pub async fn fetch_version(urls: &[String], patience: Duration) -> Result<Versions, AskError> {
-    let answer = Question::get(VERSION_PATH).ask_any(urls, patience).await?;
+pub async fn fetch_version(
+    dialer: &Dialer,
+    urls: &[String],
+    patience: Duration,
+) -> Result<Versions, AskError> {
+    let answer = Question::get(VERSION_PATH).ask_any(dialer, urls, patience).await?;
     Versions::from_json(&answer.ok()?).ok_or(AskError::Malformed)
 }
 
@@ -257,10 +276,11 @@ pub async fn fetch_version(urls: &[String], patience: Duration) -> Result<Versio
 /// # Errors
 /// Whatever kept the peer from answering.
 pub async fn fetch_downgrade_enabled(
+    dialer: &Dialer,
     urls: &[String],
     patience: Duration,
 ) -> Result<bool, AskError> {
-    let answer = Question::get(DOWNGRADE_ENABLED_PATH).ask_any(urls, patience).await?;
+    let answer = Question::get(DOWNGRADE_ENABLED_PATH).ask_any(dialer, urls, patience).await?;
     match answer.ok()?.as_ref() {
         b"true" => Ok(true),
         b"false" => Ok(false),
@@ -274,6 +294,7 @@ pub async fn fetch_downgrade_enabled(
 /// [`Error::Compacted`], [`Error::FutureRevision`], [`Error::ClusterIdMismatch`], or whatever kept
 /// the peer from answering.
 pub async fn hash_kv(
+    dialer: &Dialer,
     urls: &[String],
     cluster: u64,
     revision: i64,
@@ -283,7 +304,7 @@ pub async fn hash_kv(
         .header("content-type", "application/json".to_owned())
         .header(CLUSTER_ID_HEADER, format_id(cluster));
     question.body = json!({ "revision": revision }).to_string().into();
-    let answer = question.ask_any(urls, patience).await?;
+    let answer = question.ask_any(dialer, urls, patience).await?;
     let text = answer.text();
     match answer.status {
         StatusCode::BAD_REQUEST if text.contains(COMPACTED) => {
@@ -310,7 +331,12 @@ fn read_hash_kv(json: &[u8]) -> Option<HashKvResponse> {
 }
 
 /// Whether a peer answers.
-pub(super) async fn probe(url: &Url, path: &str, patience: Duration) -> Result<(), AskError> {
+pub(super) async fn probe(
+    dialer: &Dialer,
+    url: &Url,
+    path: &str,
+    patience: Duration,
+) -> Result<(), AskError> {
     let deadline = Instant::now() + patience;
-    Question::get(path).ask(url, deadline).await?.ok().map(drop)
+    Question::get(path).ask(dialer, url, deadline).await?.ok().map(drop)
 }

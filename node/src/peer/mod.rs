@@ -1,4 +1,5 @@
-//! The members' connections to each other: etcd's peer protocol over HTTP/1.1.
+//! The members' connections to each other: etcd's peer protocol over HTTP/1.1, with TLS where the
+//! addresses say `https`.
 //!
 //! ```text
 //!              we dial, the peer sends                      the peer dials, we send
@@ -45,6 +46,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+pub use dial::Dialer;
 pub use inbox::{Answer, Inbox, Versions};
 pub use send_snapshot::{SnapshotSource, SourceError};
 pub use settings::{PeerInfo, Settings};

@@ -15,6 +15,7 @@ use quorate_replica::SnapshotOutcome;
 use quorate_store::hash::{KvHash, KvHasher};
 
 use super::client::{self, AskError};
+use super::dial::Dialer;
 use super::inbox::{Answer, Inbox, Versions};
 use super::send_snapshot::{SnapshotSource, SourceError};
 use super::settings::{PeerInfo, Settings};
@@ -36,7 +37,7 @@ const SNAPSHOT_BYTES_FLOOR: u64 = 64 << 30;
 impl Settings {
     /// Of a member with this configuration; arriving snapshots are put into this folder.
     #[must_use]
-    pub fn of_member(config: &Config, ids: Ids, snapshot_folder: PathBuf) -> Self {
+    pub fn of_member(config: &Config, ids: Ids, snapshot_folder: PathBuf, dialer: Dialer) -> Self {
         let election = Duration::from_millis(config.election_ms);
         Self {
             cluster: ids.cluster,
@@ -49,6 +50,7 @@ impl Settings {
                 .map_or(u64::MAX, |quota| quota.saturating_mul(SNAPSHOT_BYTES_PER_QUOTA))
                 .max(SNAPSHOT_BYTES_FLOOR),
             dial_timeout: Duration::from_secs(1) + election,
+            dialer,
         }
     }
 }
@@ -80,13 +82,14 @@ impl Peers for Transport {
 
     fn renew_lease(&self, member: &member_json::Member, lease: i64) -> Asked<'_, i64> {
         let urls = urls(member);
-        asked(async move { client::renew_lease(&urls, lease, ANSWER_TIMEOUT).await })
+        asked(async move { client::renew_lease(self.dialer(), &urls, lease, ANSWER_TIMEOUT).await })
     }
 
     fn lease_time_left(&self, member: &member_json::Member, lease: i64) -> Asked<'_, (i64, i64)> {
         let urls = urls(member);
         asked(async move {
-            let answer = client::lease_time_left(&urls, lease, false, ANSWER_TIMEOUT).await?;
+            let answer =
+                client::lease_time_left(self.dialer(), &urls, lease, false, ANSWER_TIMEOUT).await?;
             Ok((answer.granted_ttl, answer.ttl))
         })
     }
@@ -97,17 +100,23 @@ impl Peers for Transport {
         learner: u64,
     ) -> Asked<'_, Vec<member_json::Member>> {
         let urls = urls(member);
-        asked(async move { client::promote(&urls, learner, None, ANSWER_TIMEOUT).await })
+        asked(
+            async move { client::promote(self.dialer(), &urls, learner, None, ANSWER_TIMEOUT).await },
+        )
     }
 
     fn version(&self, member: &member_json::Member) -> Asked<'_, String> {
         let urls = urls(member);
-        asked(async move { Ok(client::fetch_version(&urls, ANSWER_TIMEOUT).await?.server) })
+        asked(async move {
+            Ok(client::fetch_version(self.dialer(), &urls, ANSWER_TIMEOUT).await?.server)
+        })
     }
 
     fn hash_kv(&self, member: &member_json::Member, revision: i64) -> Asked<'_, HashKvResponse> {
         let (urls, cluster) = (urls(member), self.cluster());
-        asked(async move { client::hash_kv(&urls, cluster, revision, ANSWER_TIMEOUT).await })
+        asked(async move {
+            client::hash_kv(self.dialer(), &urls, cluster, revision, ANSWER_TIMEOUT).await
+        })
     }
 
     fn stop(&self) {

@@ -70,7 +70,7 @@ async fn work(
         let posted = async {
             let mut connection = match connection.take() {
                 Some(open) if Connection::is_reusable(&open, &url) => open,
-                _ => Connection::open(&url, shared.settings.dial_timeout).await?,
+                _ => shared.dial(&url).await?,
             };
             let request = request(&shared, PIPELINE_PATH, PROTOBUF_CONTENT_TYPE, body::full(bytes));
             let answer = tokio::time::timeout(POST_TIMEOUT, connection.send(request)).await;

@@ -17,7 +17,10 @@ pub(super) async fn run(shared: Arc<Shared>, remote: Arc<Remote>) {
         tokio::time::sleep(PROBE).await;
         let Some(url) = remote.url() else { continue };
         let start = Instant::now();
-        if client::probe(&url, PROBING_PATH, shared.settings.dial_timeout).await.is_ok() {
+        if client::probe(&shared.settings.dialer, &url, PROBING_PATH, shared.settings.dial_timeout)
+            .await
+            .is_ok()
+        {
             metrics::peer_round_trip(remote.id, start.elapsed());
         }
     }

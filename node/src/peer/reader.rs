@@ -17,7 +17,7 @@ use quorate_replica::wire;
 use thiserror::Error;
 
 use super::body::{self, BodyError};
-use super::dial::{Connection, DialError};
+use super::dial::DialError;
 use super::remote::Remote;
 use super::settings::{REDIAL, SILENCE};
 use super::stream_body::Channel;
@@ -122,7 +122,7 @@ async fn ask(
         request = request.header(name, value);
     }
     let request = request.body(body::empty()).expect("ids, versions and URLs are header values");
-    let mut connection = Connection::open(url, shared.settings.dial_timeout).await?;
+    let mut connection = shared.dial(url).await?;
     let answer = tokio::time::timeout(SILENCE, connection.send(request)).await;
     let answer = answer.map_err(|_| StreamError::NoAnswer)??;
     let status = answer.status();

@@ -17,7 +17,6 @@ use quorate_store::snapshot::{SnapshotStream, Step};
 use tokio::sync::{mpsc, oneshot};
 
 use super::body::{self, Broken};
-use super::dial::Connection;
 use super::pipeline::{self, PostError};
 use super::receive_snapshot::{PART_SUFFIX, PREFIX, SUFFIX};
 use super::remote::Remote;
@@ -132,7 +131,7 @@ async fn send(
     let request =
         pipeline::request(shared, SNAPSHOT_PATH, SNAPSHOT_CONTENT_TYPE, body::boxed(body));
     let posted = async {
-        let mut connection = Connection::open(&url, shared.settings.dial_timeout).await?;
+        let mut connection = shared.dial(&url).await?;
         pipeline::check(shared, remote, connection.send(request).await?).await
     };
     let mut bytes = 0;

@@ -19,20 +19,21 @@ use quorate_api::peer::{
     STREAM_MESSAGE_PATH_PREFIX, check_peer,
 };
 use quorate_api::raftpb::Message;
-use quorate_api::urls::{Scheme, Url};
+use quorate_api::urls::Url;
 use quorate_api::version::ETCD_VERSION;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body::{self, Outgoing};
 use super::questions;
 use super::reader::{NotAdmitted, admit};
 use super::receive_snapshot;
 use super::settings::{CONNECTIONS_MAX, PIPELINE_BODY_BYTES_MAX, SILENCE};
-use super::socket::Socket;
+use super::socket::{self, Socket};
 use super::stream_body::{Channel, StreamBody};
 use super::transport::Shared;
 use crate::metrics;
+use crate::tls::{Acceptor, Arrived, Live};
 
 /// The wait for a request's headers, and for the next request on a connection.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,43 +45,42 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) type Reply = Response<Outgoing>;
 
 /// Where peers connect to.
-pub(super) enum Listener {
+pub(super) struct Listener {
+    socket: ListeningSocket,
+    /// Who asks them who they are; `None` where nobody does.
+    tls: Option<Arc<Acceptor>>,
+}
+
+enum ListeningSocket {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
 impl Listener {
     /// Within a runtime. Names are resolved, once.
-    pub(super) fn bind(url: &Url) -> io::Result<Self> {
-        match url.scheme() {
-            Scheme::Http => {
-                let addresses: Vec<SocketAddr> = url.address().to_socket_addrs()?.collect();
-                let listener = std::net::TcpListener::bind(addresses.as_slice())?;
-                listener.set_nonblocking(true)?;
-                Ok(Self::Tcp(TcpListener::from_std(listener)?))
-            }
-            Scheme::Unix => {
-                // A socket that is left over from an earlier run is in the way.
-                let _ = std::fs::remove_file(url.address());
-                Ok(Self::Unix(UnixListener::bind(url.address())?))
-            }
-            Scheme::Https | Scheme::Unixs => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not supported"))
-            }
+    pub(super) fn bind(url: &Url, tls: Option<&Arc<Live>>) -> io::Result<Self> {
+        let tls = tls.filter(|_| url.scheme().is_tls());
+        if url.scheme().is_tls() && tls.is_none() {
+            let text = "there is no certificate to show (--peer-cert-file, --peer-key-file)";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
+        let socket = if url.scheme().is_unix() {
+            // A socket that is left over from an earlier run is in the way.
+            let _ = std::fs::remove_file(url.address());
+            ListeningSocket::Unix(UnixListener::bind(url.address())?)
+        } else {
+            let addresses: Vec<SocketAddr> = url.address().to_socket_addrs()?.collect();
+            let listener = std::net::TcpListener::bind(addresses.as_slice())?;
+            listener.set_nonblocking(true)?;
+            ListeningSocket::Tcp(TcpListener::from_std(listener)?)
+        };
+        Ok(Self { socket, tls: tls.map(Acceptor::new) })
     }
 
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-
-    async fn accept(&self) -> io::Result<Socket> {
-        match self {
-            Self::Tcp(listener) => Socket::tcp(listener.accept().await?.0),
-            Self::Unix(listener) => Ok(Socket::unix(listener.accept().await?.0)),
+        match &self.socket {
+            ListeningSocket::Tcp(listener) => listener.local_addr().ok(),
+            ListeningSocket::Unix(_) => None,
         }
     }
 }
@@ -89,20 +89,54 @@ impl Listener {
 pub(super) async fn accept(shared: Arc<Shared>, listener: Listener) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok(socket) => {
-                let shared = shared.clone();
-                tokio::spawn(async move {
-                    connection(shared, socket).await;
-                    drop(place);
+        // With TLS, a place is only for those who have shown who they are.
+        let place = match listener.tls {
+            Some(_) => None,
+            None => places.clone().acquire_owned().await.ok(),
+        };
+        let reception =
+            Reception { shared: shared.clone(), places: places.clone(), tls: listener.tls.clone() };
+        let accepted = match &listener.socket {
+            ListeningSocket::Tcp(listener) => {
+                let accepted = listener.accept().await.and_then(|(stream, _)| {
+                    socket::set_options(&stream)?;
+                    Ok(stream)
                 });
+                accepted.map(|stream| tokio::spawn(reception.receive(stream, place)))
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a peer's connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+            ListeningSocket::Unix(listener) => {
+                let accepted = listener.accept().await;
+                accepted.map(|(stream, _)| tokio::spawn(reception.receive(stream, place)))
             }
+        };
+        if let Err(error) = accepted {
+            tracing::warn!(%error, "cannot accept a peer's connection");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
         }
+    }
+}
+
+/// From a socket to a peer's connection.
+struct Reception {
+    shared: Arc<Shared>,
+    places: Arc<Semaphore>,
+    tls: Option<Arc<Acceptor>>,
+}
+
+impl Reception {
+    async fn receive<S: Arrived + 'static>(self, socket: S, place: Option<OwnedSemaphorePermit>) {
+        let Some(tls) = self.tls else {
+            Box::pin(connection(self.shared, Socket::new(socket))).await;
+            drop(place);
+            return;
+        };
+        let Some(stream) = tls.accept(socket).await else { return };
+        let Ok(place) = self.places.try_acquire_owned() else {
+            tracing::warn!("a peer's connection is refused: there are too many");
+            return;
+        };
+        Box::pin(connection(self.shared, Socket::new(stream))).await;
+        drop(place);
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use quorate_api::urls::Url;
 
+use super::dial::Dialer;
+
 /// Nothing read from, or no byte taken by, a peer for so long: the connection is dead. etcd's.
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
 
@@ -66,6 +68,8 @@ pub struct Settings {
     pub snapshot_bytes_max: u64,
     /// The wait for a connection.
     pub dial_timeout: Duration,
+    /// How peers are connected to; its certificates are those that peers are shown, too.
+    pub dialer: Dialer,
 }
 
 /// A peer as the membership knows it.

@@ -1,4 +1,4 @@
-//! A connection's bytes: TCP or a Unix socket; a TLS session would stand here too.
+//! A connection's bytes: TCP or a Unix socket, with TLS or without.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::settings::SILENCE;
@@ -21,6 +21,17 @@ pub(super) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Carrier for T {}
 
+/// What every connection over TCP is set to: messages are small and urgent, and a peer that is
+/// gone is found.
+pub(super) fn set_options(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(SILENCE)
+        .with_interval(Duration::from_secs(5))
+        .with_retries(KEEPALIVE_PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
 /// A connection whose peer takes bytes: if it takes none for [`SILENCE`], writing fails.
 pub(super) struct Socket {
     carrier: Box<dyn Carrier>,
@@ -29,18 +40,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn tcp(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new()
-            .with_time(SILENCE)
-            .with_interval(Duration::from_secs(5))
-            .with_retries(KEEPALIVE_PROBES);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-        Ok(Self { carrier: Box::new(stream), patience: None })
-    }
-
-    pub(super) fn unix(stream: UnixStream) -> Self {
-        Self { carrier: Box::new(stream), patience: None }
+    pub(super) fn new(carrier: impl Carrier + 'static) -> Self {
+        Self { carrier: Box::new(carrier), patience: None }
     }
 
     /// Passes on what a write gave, unless it waits for too long.

@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, watch};
 
+use super::dial::{Connection, DialError, Dialer};
 use super::inbox::Inbox;
 use super::pipeline;
 use super::probe;
@@ -88,7 +89,7 @@ impl Transport {
         for url in &settings.listen {
             let listener = {
                 let _entered = runtime.enter();
-                Listener::bind(url)
+                Listener::bind(url, settings.dialer.tls())
             };
             let failed = |source| StartError::Listen { url: url.to_string(), source };
             listeners.push(listener.map_err(failed)?);
@@ -107,6 +108,11 @@ impl Transport {
             idle: Mutex::new(Some(Idle { runtime, listeners })),
             thread: Mutex::new(None),
         })
+    }
+
+    /// How it connects to peers.
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.shared.settings.dialer
     }
 
     /// Where it listens, as far as that is TCP: tells the ports that the system chose.
@@ -212,6 +218,11 @@ impl Shared {
     /// A peer that the membership has.
     pub(super) fn member(&self, id: u64) -> Option<Arc<Remote>> {
         self.remote(id).filter(|remote| remote.standing == Standing::Member)
+    }
+
+    /// Connects to a peer.
+    pub(super) async fn dial(&self, url: &Url) -> Result<Connection, DialError> {
+        self.settings.dialer.open(url, self.settings.dial_timeout).await
     }
 
     /// The headers of every request to a peer.

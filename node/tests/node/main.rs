@@ -8,3 +8,4 @@ mod flags;
 mod generated;
 mod limits;
 mod process;
+mod tls;

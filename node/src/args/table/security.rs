@@ -1,66 +1,87 @@
 //! Who may connect. What is asked for here and not there yet stops the start.
 
-use super::{Entry, accepted, refused, works};
+use super::{Entry, Kind, accepted, refused, works};
 use crate::args::kind::Kind::{Boolean, OneOf, Text, Unsigned};
 
-const NO_TLS: &str = "TLS is not supported: the member does not start without it when it is \
-                      asked for.";
+const NO_GATEWAY: &str = "Checked, and without effect: the member does not connect to itself.";
+
+const VERSIONS: Kind = OneOf(&["", "TLS1.2", "TLS1.3"]);
 
 pub(super) static SECURITY: [Entry; 26] = [
-    refused("cert-file", "", Text, "The certificate for clients.", NO_TLS),
-    refused("key-file", "", Text, "Its key.", NO_TLS),
-    refused("trusted-ca-file", "", Text, "The CA of clients' certificates.", NO_TLS),
-    refused("client-cert-auth", "false", Boolean, "Demand certificates of clients.", NO_TLS),
-    refused("client-cert-file", "", Text, "The certificate towards other members.", NO_TLS),
-    refused("client-key-file", "", Text, "Its key.", NO_TLS),
-    refused("client-crl-file", "", Text, "Clients' certificates that are revoked.", NO_TLS),
-    refused(
+    works("cert-file", "", Text, "The certificate for clients, read again when it changes."),
+    works("key-file", "", Text, "Its key."),
+    works(
+        "trusted-ca-file",
+        "",
+        Text,
+        "The CAs of clients' certificates. With it, clients have to show one.",
+    ),
+    works("client-cert-auth", "false", Boolean, "Demand certificates of clients."),
+    accepted("client-cert-file", "", Text, "The certificate towards itself.", NO_GATEWAY),
+    accepted("client-key-file", "", Text, "Its key.", NO_GATEWAY),
+    works(
+        "client-crl-file",
+        "",
+        Text,
+        "Clients' certificates that are revoked: a CRL as DER, or several as PEM.",
+    ),
+    works(
         "client-cert-allowed-hostname",
         "",
         Text,
-        "Names that a client's certificate must have.",
-        NO_TLS,
+        "Host names or addresses, one of which a client's certificate must be valid for.",
     ),
-    refused("auto-tls", "false", Boolean, "Make a certificate for clients.", NO_TLS),
-    refused("peer-cert-file", "", Text, "The certificate for peers.", NO_TLS),
-    refused("peer-key-file", "", Text, "Its key.", NO_TLS),
-    refused("peer-trusted-ca-file", "", Text, "The CA of peers' certificates.", NO_TLS),
-    refused("peer-client-cert-auth", "false", Boolean, "Demand certificates of peers.", NO_TLS),
-    refused("peer-client-cert-file", "", Text, "The certificate used towards peers.", NO_TLS),
-    refused("peer-client-key-file", "", Text, "Its key.", NO_TLS),
-    refused("peer-crl-file", "", Text, "Peers' certificates that are revoked.", NO_TLS),
-    refused("peer-cert-allowed-cn", "", Text, "Names that a peer's certificate must have.", NO_TLS),
-    refused(
+    works("auto-tls", "false", Boolean, "Make a certificate for clients, if none is given."),
+    works("peer-cert-file", "", Text, "The certificate for peers, read again when it changes."),
+    works("peer-key-file", "", Text, "Its key."),
+    works(
+        "peer-trusted-ca-file",
+        "",
+        Text,
+        "The CAs of peers' certificates. With it, peers have to show one.",
+    ),
+    works("peer-client-cert-auth", "false", Boolean, "Demand certificates of peers."),
+    works(
+        "peer-client-cert-file",
+        "",
+        Text,
+        "The certificate shown when connecting to peers, if not the same.",
+    ),
+    works("peer-client-key-file", "", Text, "Its key."),
+    works(
+        "peer-crl-file",
+        "",
+        Text,
+        "Peers' certificates that are revoked: a CRL as DER, or several as PEM.",
+    ),
+    works(
+        "peer-cert-allowed-cn",
+        "",
+        Text,
+        "Common names, one of which a peer's certificate must have.",
+    ),
+    works(
         "peer-cert-allowed-hostname",
         "",
         Text,
-        "Host names that a peer's certificate must have.",
-        NO_TLS,
+        "Host names or addresses, one of which a peer's certificate must be valid for.",
     ),
-    refused("peer-auto-tls", "false", Boolean, "Make a certificate for peers.", NO_TLS),
-    accepted(
+    works("peer-auto-tls", "false", Boolean, "Make a certificate for peers, if none is given."),
+    works(
         "peer-skip-client-san-verification",
         "false",
         Boolean,
         "Do not compare a peer's address with its certificate.",
-        "Without effect: there are no certificates.",
     ),
-    accepted(
+    works(
         "self-signed-cert-validity",
         "1",
         Unsigned,
         "Years for which a certificate that is made is valid.",
-        "Without effect: none is made.",
     ),
-    refused("cipher-suites", "", Text, "The ciphers of TLS.", NO_TLS),
-    refused(
-        "tls-min-version",
-        "TLS1.2",
-        OneOf(&["", "TLS1.2", "TLS1.3"]),
-        "The oldest TLS.",
-        NO_TLS,
-    ),
-    refused("tls-max-version", "", OneOf(&["", "TLS1.2", "TLS1.3"]), "The newest TLS.", NO_TLS),
+    works("cipher-suites", "", Text, "The ciphers of TLS 1.2, by Go's names."),
+    works("tls-min-version", "TLS1.2", VERSIONS, "The oldest TLS."),
+    works("tls-max-version", "", VERSIONS, "The newest TLS."),
     works("cors", "*", Text, "Origins whose pages may send plain HTTP requests."),
     works(
         "host-whitelist",

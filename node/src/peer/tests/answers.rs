@@ -42,40 +42,48 @@ fn questions_are_answered() {
     let nowhere = "http://127.0.0.1:1".to_owned();
     let urls = [nowhere, node.url()];
     ask(async {
-        assert_eq!(client::renew_lease(&urls, 1, PATIENCE).await.unwrap(), 60);
-        let lost = client::renew_lease(&urls, 5, PATIENCE).await;
+        assert_eq!(client::renew_lease(&Dialer::default(), &urls, 1, PATIENCE).await.unwrap(), 60);
+        let lost = client::renew_lease(&Dialer::default(), &urls, 5, PATIENCE).await;
         assert_eq!(refused(lost), Error::LeaseNotFound);
-        let elsewhere = client::renew_lease(&urls, 2, PATIENCE).await;
+        let elsewhere = client::renew_lease(&Dialer::default(), &urls, 2, PATIENCE).await;
         assert!(matches!(elsewhere, Err(AskError::Answer { .. })), "{elsewhere:?}");
-        let left = client::lease_time_left(&urls, 1, true, PATIENCE).await.unwrap();
+        let left =
+            client::lease_time_left(&Dialer::default(), &urls, 1, true, PATIENCE).await.unwrap();
         assert_eq!((left.ttl, left.granted_ttl, left.keys.len()), (5, 60, 1));
-        let lost = client::lease_time_left(&urls, 3, true, PATIENCE).await;
+        let lost = client::lease_time_left(&Dialer::default(), &urls, 3, true, PATIENCE).await;
         assert_eq!(refused(lost), Error::LeaseNotFound);
 
-        let members = client::promote(&urls, 1, None, PATIENCE).await.unwrap();
+        let members = client::promote(&Dialer::default(), &urls, 1, None, PATIENCE).await.unwrap();
         assert_eq!(members, node.ear.members());
         for (member, error) in
             [(2, Error::MemberNotLearner), (3, Error::LearnerNotReady), (9, Error::MemberNotFound)]
         {
-            assert_eq!(refused(client::promote(&urls, member, None, PATIENCE).await), error);
+            assert_eq!(
+                refused(client::promote(&Dialer::default(), &urls, member, None, PATIENCE).await),
+                error
+            );
         }
-        let with_token = client::promote(&urls, 4, Some("secret"), PATIENCE).await;
+        let with_token =
+            client::promote(&Dialer::default(), &urls, 4, Some("secret"), PATIENCE).await;
         assert!(matches!(with_token, Err(AskError::Answer { .. })), "{with_token:?}");
 
-        let members = client::fetch_members(&urls, PATIENCE).await.unwrap();
+        let members = client::fetch_members(&Dialer::default(), &urls, PATIENCE).await.unwrap();
         assert_eq!(members, (CLUSTER, node.ear.members()));
-        let version = client::fetch_version(&urls, PATIENCE).await.unwrap();
+        let version = client::fetch_version(&Dialer::default(), &urls, PATIENCE).await.unwrap();
         assert_eq!((version.server.as_str(), version.cluster.as_str()), ("3.7.1", "3.7.0"));
-        assert!(!client::fetch_downgrade_enabled(&urls, PATIENCE).await.unwrap());
+        assert!(
+            !client::fetch_downgrade_enabled(&Dialer::default(), &urls, PATIENCE).await.unwrap()
+        );
 
-        let hash = client::hash_kv(&urls, CLUSTER, 5, PATIENCE).await.unwrap();
+        let hash = client::hash_kv(&Dialer::default(), &urls, CLUSTER, 5, PATIENCE).await.unwrap();
         assert_eq!(hash, node.ear.hash_kv(5).await.unwrap());
         for (cluster, revision, error) in [
             (CLUSTER, 1, Error::Compacted),
             (CLUSTER, 9, Error::FutureRevision),
             (CLUSTER + 1, 5, Error::ClusterIdMismatch),
         ] {
-            let answer = client::hash_kv(&urls, cluster, revision, PATIENCE).await;
+            let answer =
+                client::hash_kv(&Dialer::default(), &urls, cluster, revision, PATIENCE).await;
             assert_eq!(refused(answer), error);
         }
     });
@@ -84,9 +92,9 @@ fn questions_are_answered() {
 #[test]
 fn nobody_answers() {
     let urls = ["http://127.0.0.1:1".to_owned()];
-    let answer = ask(client::fetch_version(&urls, PATIENCE));
+    let answer = ask(client::fetch_version(&Dialer::default(), &urls, PATIENCE));
     assert!(matches!(answer, Err(AskError::Dial(_))), "{answer:?}");
-    let answer = ask(client::fetch_version(&["nonsense".to_owned()], PATIENCE));
+    let answer = ask(client::fetch_version(&Dialer::default(), &["nonsense".to_owned()], PATIENCE));
     assert!(matches!(answer, Err(AskError::NoAddress)), "{answer:?}");
 }
 

@@ -60,16 +60,21 @@ fn a_genuine_member_is_asked_and_dialled() {
     let genuine = Genuine::start(&binary);
     let urls = [genuine.url.clone()];
     let second = Duration::from_secs(1);
-    until("it to come up", || ask(client::fetch_version(&urls, second)).is_ok());
-    let version = ask(client::fetch_version(&urls, PATIENCE)).unwrap();
+    until("it to come up", || {
+        ask(client::fetch_version(&Dialer::default(), &urls, second)).is_ok()
+    });
+    let version = ask(client::fetch_version(&Dialer::default(), &urls, PATIENCE)).unwrap();
     assert_eq!(version.server, "3.7.1");
-    let (cluster, members) = ask(client::fetch_members(&urls, PATIENCE)).unwrap();
+    let (cluster, members) =
+        ask(client::fetch_members(&Dialer::default(), &urls, PATIENCE)).unwrap();
     let [member] = members.as_slice() else { panic!("{members:?}") };
     assert_eq!(member.peer_urls.as_deref(), Some(urls.as_slice()));
-    until("it to lead", || ask(client::fetch_downgrade_enabled(&urls, second)).is_ok());
-    let lost = ask(client::renew_lease(&urls, 1, PATIENCE));
+    until("it to lead", || {
+        ask(client::fetch_downgrade_enabled(&Dialer::default(), &urls, second)).is_ok()
+    });
+    let lost = ask(client::renew_lease(&Dialer::default(), &urls, 1, PATIENCE));
     assert!(matches!(lost, Err(client::AskError::Refused(Error::LeaseNotFound))), "{lost:?}");
-    let hash = ask(client::hash_kv(&urls, cluster, 0, PATIENCE)).unwrap();
+    let hash = ask(client::hash_kv(&Dialer::default(), &urls, cluster, 0, PATIENCE)).unwrap();
     assert_eq!(hash.hash_revision, 1);
 
     // It does not know us, so it gives us no stream; but it takes what is posted by one of its

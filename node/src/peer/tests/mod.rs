@@ -21,6 +21,7 @@ use quorate_api::urls::Url;
 use quorate_raft::{Entry, Index, Message, MessageKind, NodeId, Term};
 use quorate_replica::SnapshotOutcome;
 
+use super::dial::Dialer;
 use super::inbox::{Answer, Inbox, Versions};
 use super::settings::{PeerInfo, Settings};
 use super::transport::Transport;
@@ -165,6 +166,7 @@ impl Node {
             snapshot_folder: folder.clone(),
             snapshot_bytes_max: 256 << 20,
             dial_timeout: Duration::from_secs(2),
+            dialer: Dialer::default(),
         };
         let ear = Arc::new(Ear::default());
         let transport = Transport::bind(settings).unwrap();

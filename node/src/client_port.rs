@@ -134,6 +134,7 @@ impl ClientPort {
                 budget: self.grpc.budget.clone(),
             };
             let (connections, stopping) = (self.connections.clone(), stopping.clone());
+            let member = member.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let run = move || {
                 let all = listeners.into_iter().map(|(door, serves)| {
@@ -146,6 +147,7 @@ impl ClientPort {
                     connection::accept(door, service, connections, stopping.clone())
                 });
                 runtime.spawn(deliver());
+                runtime.spawn(member.end_rounds());
                 runtime.block_on(connection::run(all.collect(), DRAIN));
                 // Blocking readers of snapshots see that nobody takes their pieces.
                 runtime.shutdown_background();

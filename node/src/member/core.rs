@@ -102,8 +102,13 @@ impl Core {
 impl Shared {
     /// Tell the replica something.
     pub(super) fn submit(&self, event: Event) {
-        self.core.inbox.lock().push(event);
+        self.tell(event);
         self.drive();
+    }
+
+    /// Leave something for the next turn, which somebody must see to.
+    pub(super) fn tell(&self, event: Event) {
+        self.core.inbox.lock().push(event);
     }
 
     /// The log's disk has completions.

@@ -23,6 +23,7 @@ mod membership;
 pub mod peers;
 mod publish;
 mod requests;
+mod rounds;
 mod snapshots;
 mod space;
 mod start;
@@ -257,7 +258,7 @@ impl Member {
 
     /// A message from a peer that has proved who it is.
     pub fn receive(&self, message: Box<Message>) {
-        self.0.submit(Event::Message(message));
+        self.0.submit_in_round(Event::Message(message));
     }
 
     /// A snapshot from a peer, whole and durable in this file, which the member removes.

@@ -213,7 +213,12 @@ impl Shared {
             self.waiters.answer(request, Answer::Failed(Error::Stopped));
             return Err(Error::Stopped);
         }
-        self.submit(event);
+        // Who is alone has nobody to wait for.
+        if self.waiters.count() > 1 {
+            self.submit_in_round(event)
+        } else {
+            self.submit(event)
+        }
         Ok(answer)
     }
 }

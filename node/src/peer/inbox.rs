@@ -55,6 +55,9 @@ pub trait Inbox: Send + Sync {
     /// Whether the cluster has removed this member.
     fn is_removed(&self, member: u64) -> bool;
 
+    /// What the member does on the transport's thread for as long as that runs.
+    fn attend(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
     /// A message of a peer.
     fn receive(&self, message: Box<Message>);
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,6 +145,10 @@ fn asked<'a, T>(answer: impl Future<Output = Result<T, AskError>> + Send + 'a) -
 impl Inbox for Member {
     fn is_removed(&self, member: u64) -> bool {
         self.known_members().removed.contains(&member)
+    }
+
+    fn attend(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.clone().end_rounds())
     }
 
     fn receive(&self, message: Box<Message>) {

@@ -138,6 +138,7 @@ impl Transport {
         let thread = std::thread::Builder::new().name("peers".to_owned()).spawn(move || {
             send_snapshot::remove_leftovers(&shared.settings.snapshot_folder);
             runtime.block_on(async {
+                tokio::spawn(shared.inbox().attend());
                 for listener in listeners {
                     tokio::spawn(serve::accept(shared.clone(), listener));
                 }

@@ -8,6 +8,7 @@ mod snapshots;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -44,6 +45,10 @@ struct Ear {
 impl Inbox for Ear {
     fn is_removed(&self, member: u64) -> bool {
         self.removed.lock().contains(&member)
+    }
+
+    fn attend(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async {})
     }
 
     fn receive(&self, message: Box<Message>) {

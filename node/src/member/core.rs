@@ -22,6 +22,7 @@ use quorate_replica::{Effect, Event, Halt, Replica, RequestId, SnapshotOutcome, 
 use quorate_wal::Space;
 
 use super::applier::Task;
+use super::rounds::end_round_again;
 use super::stop::Stop;
 use super::waiters::{Answer, serves_clients};
 use super::{Leadership, Shared};
@@ -148,14 +149,34 @@ impl Shared {
 
     /// See to it that the log is written. A client that is alone has it written by its own thread,
     /// which has nothing else to do; else the log's thread writes, and requests gather meanwhile.
+    /// The mark behind a batch that says that it is durable is written after the answer.
     fn write_here(&self) {
         let worker = &self.core.log_worker;
         if !worker.has_work() {
             return;
         }
-        if self.waiters.count() <= 1 && serves_clients() && worker.try_run() {
+        let is_alone = self.waiters.count() <= 1 && serves_clients();
+        if is_alone && worker.may_wait() && end_round_again() {
+            return;
+        }
+        if is_alone && worker.try_run() {
             self.core.disk_has_news.store(true, SeqCst);
         } else {
+            worker.wake();
+        }
+    }
+
+    /// Whether something of the log waits to be written that could wait.
+    pub(super) fn has_rest(&self) -> bool {
+        self.core.log_worker.has_work() && self.core.log_worker.may_wait()
+    }
+
+    /// See to it that what could wait is written.
+    pub(super) fn write_rest(&self) {
+        let worker = &self.core.log_worker;
+        if worker.may_wait() && worker.try_run() {
+            self.on_disk();
+        } else if worker.has_work() {
             worker.wake();
         }
     }

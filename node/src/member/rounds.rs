@@ -30,8 +30,18 @@ impl Member {
         loop {
             told.notified().await;
             self.0.drive();
+            if self.0.has_rest() {
+                // Answers that are ready leave first.
+                tokio::task::yield_now().await;
+                self.0.write_rest();
+            }
         }
     }
+}
+
+/// Let this thread's round end once more, if it has rounds: something is left to be done.
+pub(super) fn end_round_again() -> bool {
+    ROUND.with_borrow(|round| round.as_deref().map(Notify::notify_one)).is_some()
 }
 
 impl Shared {

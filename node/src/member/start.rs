@@ -114,6 +114,19 @@ impl Directory {
     /// # Errors
     /// [`StartError`] says what is wrong with which file, and what to do.
     pub fn open(config: &Config, fresh: Fresh) -> Result<Self, StartError> {
+        // What an allocator keeps for a thread it gives back when the thread ends: what is only
+        // needed to open a directory is not there as long as the member runs.
+        std::thread::scope(|scope| {
+            let opener = std::thread::Builder::new().name("opener".to_owned());
+            let opening = opener.spawn_scoped(scope, || Self::open_here(config, fresh));
+            match opening.map_err(StartError::Thread)?.join() {
+                Ok(opened) => opened,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    fn open_here(config: &Config, fresh: Fresh) -> Result<Self, StartError> {
         let mut locks = Vec::new();
         for folder in config.locked_folders() {
             make_folder(&folder)?;

@@ -166,6 +166,13 @@ impl Worker {
         !self.0.is_empty()
     }
 
+    /// Whether what waits is little and nobody can wait for it: writes that no sync follows.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        let is_write = |(_, operation): &_| matches!(operation, Operation::Write { .. });
+        self.0.is_little() && lock(&self.0.queue).operations.iter().all(is_write)
+    }
+
     /// Leave what was submitted to the disk's thread.
     pub fn wake(&self) {
         self.0.wake();

@@ -4,16 +4,19 @@
 //!   words, ETCD_* ──► args ──► config ──► server
 //!   quorate dev ────► dev      processes of this program, as members of a cluster
 //!   quorate log ────► inspect  a member's log, read or repaired
+//!   quorate snapshot ► backup  backups made, looked at, and made members of (founding)
 //! ```
 //!
 //! It decides nothing that the simulator should see: decisions are the replica's, the store's and
 //! Raft's.
 
 pub mod args;
+mod backup;
 pub mod client_port;
 mod comparison;
 pub mod config;
 mod dev;
+mod founding;
 mod grpc;
 mod http;
 mod inspect;

@@ -10,10 +10,10 @@ use crate::args::environment::{self, Notice};
 use crate::args::file::{self, FileError};
 use crate::args::{self, Words, help, table};
 use crate::config::{Config, ConfigError};
-use crate::{dev, inspect, logging, server};
+use crate::{backup, dev, inspect, logging, server};
 
 /// What there is besides starting a member.
-const COMMANDS: [&str; 3] = ["dev", "log", "help"];
+const COMMANDS: [&str; 4] = ["dev", "log", "snapshot", "help"];
 
 /// Commands of etcd that are programs of their own, and not here.
 const OTHER_PROGRAMS: [&str; 2] = ["gateway", "grpc-proxy"];
@@ -36,6 +36,7 @@ pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("dev") => dev::command(rest),
         Some("log") => inspect::command(rest),
+        Some("snapshot") => backup::command(rest),
         Some("help") => {
             print!("{}", help::program());
             ExitCode::SUCCESS

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quorate_api::limits::RESPONSE_BYTES_MAX;
+use tonic::codegen::http::Uri;
+use tonic::codegen::{Service, StdError};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status, Streaming};
@@ -72,10 +74,38 @@ impl Client {
     /// A client of these endpoints, `http://host:port` or `host:port`. Nothing is connected yet:
     /// connections are made when they are used. To be called within a Tokio runtime.
     pub fn connect<S: AsRef<str>>(endpoints: &[S], options: Options) -> Result<Self, Error> {
-        let channels: Vec<Channel> = endpoints
-            .iter()
-            .map(|endpoint| Ok(endpoint_of(endpoint.as_ref(), &options)?.connect_lazy()))
-            .collect::<Result<_, Error>>()?;
+        let channel = |endpoint: &S| {
+            let endpoint = endpoint.as_ref();
+            if endpoint.starts_with("https://") {
+                return Err(Error::Endpoint(endpoint.to_owned()));
+            }
+            Ok(endpoint_of(endpoint, &options)?.connect_lazy())
+        };
+        Self::over(endpoints.iter().map(channel).collect::<Result<_, Error>>()?, options)
+    }
+
+    /// A client of these endpoints, `https://` ones too, whose connections are made by
+    /// `connector`. It is called with the endpoint, and gives a stream that is ready for HTTP/2.
+    pub fn connect_with<S, C>(
+        endpoints: &[S],
+        options: Options,
+        connector: &C,
+    ) -> Result<Self, Error>
+    where
+        S: AsRef<str>,
+        C: Service<Uri> + Clone + Send + 'static,
+        C::Response: hyper::rt::Read + hyper::rt::Write + Send + Unpin,
+        C::Future: Send,
+        StdError: From<C::Error> + Send,
+    {
+        let channel = |endpoint: &S| {
+            let endpoint = endpoint_of(endpoint.as_ref(), &options)?;
+            Ok(endpoint.connect_with_connector_lazy(connector.clone()))
+        };
+        Self::over(endpoints.iter().map(channel).collect::<Result<_, Error>>()?, options)
+    }
+
+    fn over(channels: Vec<Channel>, options: Options) -> Result<Self, Error> {
         if channels.is_empty() {
             return Err(Error::Endpoint("none is given".to_owned()));
         }
@@ -197,7 +227,7 @@ fn endpoint_of(endpoint: &str, options: &Options) -> Result<Endpoint, Error> {
         true => endpoint.to_owned(),
         false => format!("http://{endpoint}"),
     };
-    if !url.starts_with("http://") {
+    if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(invalid());
     }
     Ok(Endpoint::from_shared(url)

@@ -79,7 +79,7 @@ impl From<Status> for Error {
         let mut source = status.source();
         while let Some(error) = source {
             if error.is::<ConnectError>() {
-                return Self::Unreachable(status.message().to_owned());
+                return Self::Unreachable(with_cause(status.message(), error));
             }
             if error.is::<TimeoutExpired>() {
                 return Self::Deadline;
@@ -89,7 +89,21 @@ impl From<Status> for Error {
         let code = u32::try_from(status.code() as i32).ok().and_then(Code::from_number);
         match code.unwrap_or(Code::Unknown) {
             Code::DeadlineExceeded => Self::Deadline,
-            code => Self::Status { code, message: status.message().to_owned() },
+            code => Self::Status { code, message: with_cause(status.message(), &status) },
         }
     }
+}
+
+/// A text with what led to it, so far as it does not say that itself.
+fn with_cause(text: &str, error: &dyn std::error::Error) -> String {
+    let mut text = text.to_owned();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
 }

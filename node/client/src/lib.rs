@@ -6,7 +6,8 @@
 //! ```
 //!
 //! It never serves, caches, or hides an answer: each method is one call of one service, with the
-//! messages of [`quorate_api`]. Connections are plain HTTP/2, made when first used.
+//! messages of [`quorate_api`]. Connections are made when first used: plain HTTP/2, or
+//! whatever the caller makes ([`Client::connect_with`]), so that it knows nothing of TLS.
 //!
 //! Invariants:
 //! - Every call but a stream ends within its deadline, on each endpoint that it tries.

@@ -16,6 +16,7 @@
 //! for nothing but reads.
 
 pub mod applier;
+pub mod founding;
 mod job_runner;
 mod log_writer;
 pub mod open;

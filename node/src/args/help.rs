@@ -17,6 +17,7 @@ Usage: quorate [flags]
 Commands:
   dev        Run a whole cluster on this machine, to try things out.
   log        Look into the write-ahead log of a member, or repair it.
+  snapshot   Make a backup, look into one, or make members of one.
   help       Show this help.
 
   quorate COMMAND --help says more. quorate --version shows versions.

@@ -48,6 +48,7 @@ use tokio::sync::watch;
 pub use membership::Change;
 pub use requests::Here;
 pub use snapshots::PinnedSnapshot;
+pub(crate) use start::founder;
 pub use start::{Directory, Running, StartError, bootstrap, is_empty, named};
 pub use stop::Stop;
 pub(crate) use waiters::deliver;

@@ -14,6 +14,7 @@ use quorate_api::member_json;
 use quorate_disk::{
     Completion, DirectoryLock, Disk as _, LockError, Measured, RealDisk, Timing, Worker,
 };
+use quorate_member::founding::Founder;
 use quorate_member::open::{self, Finding, Fresh, OpenError, Opened, Settings};
 use quorate_member::route::RequestLimits;
 use quorate_raft::NodeId;
@@ -36,7 +37,7 @@ use super::waiters::Waiters;
 use super::watches::Watches;
 use super::{Ids, KnownMembers, Leadership, Member, Shared};
 use crate::config::{Config, ConfigError};
-use crate::metrics;
+use crate::{founding, metrics};
 
 /// Bytes of entries in memory above which Raft's log is cut early.
 const LOG_BYTES_MAX: u64 = 128 << 20;
@@ -51,6 +52,12 @@ pub enum StartError {
     Lock(#[from] LockError),
     #[error("cannot use the folder {}: {source}", path.display())]
     Folder { path: PathBuf, source: io::Error },
+    #[error(
+        "{} holds a member that was not made to its end: make it again with the same command, \
+         which removes what is there",
+        .0.display()
+    )]
+    Unfinished(PathBuf),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("the write-ahead log cannot be written")]
@@ -79,6 +86,22 @@ impl std::fmt::Debug for Directory {
 /// What an empty directory becomes as one of the first members of a new cluster.
 #[must_use]
 pub fn bootstrap(config: &Config) -> Fresh {
+    let (cluster, member, members) = first_members(config);
+    Fresh::Bootstrap { cluster, member, members }
+}
+
+/// One of the first members of a new cluster, to be made of a backup.
+#[must_use]
+pub(crate) fn founder(config: &Config) -> Founder {
+    let (cluster, member, members) = first_members(config);
+    let boot = now_ms();
+    let fresh = Fresh::Bootstrap { cluster, member, members: members.clone() };
+    let Settings { log, store, jobs, .. } = settings(config, fresh, boot);
+    Founder { cluster, member, members, boot, log, store, jobs }
+}
+
+/// The ids of the new cluster and of this member of it, and all first members.
+fn first_members(config: &Config) -> (u64, u64, Vec<member_json::Member>) {
     let token = &config.initial_cluster_token;
     let members: Vec<member_json::Member> = config
         .initial_cluster
@@ -96,7 +119,7 @@ pub fn bootstrap(config: &Config) -> Fresh {
         .collect();
     let ids: Vec<u64> = members.iter().map(|member| member.id).collect();
     let own = members.iter().find(|member| member.name == config.name).map_or(0, |own| own.id);
-    Fresh::Bootstrap { cluster: cluster_id(&ids), member: own, members }
+    (cluster_id(&ids), own, members)
 }
 
 /// Whether the directory holds no member yet.
@@ -131,6 +154,9 @@ impl Directory {
         for folder in config.locked_folders() {
             make_folder(&folder)?;
             locks.push(DirectoryLock::acquire(&folder)?);
+            if founding::is_unfinished(&folder) {
+                return Err(StartError::Unfinished(folder));
+            }
         }
         let boot = now_ms();
         let settings = settings(config, fresh, boot);

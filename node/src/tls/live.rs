@@ -19,6 +19,7 @@ use super::chain::{Revoked, Roots};
 use super::files::{FileError, Watched};
 use super::material;
 use super::options::{Options, Pair, Side};
+use super::suites::Suites;
 use super::verifier::{ServerVerifier, Verifier};
 
 /// Why there is no TLS.
@@ -166,7 +167,7 @@ impl State {
             None => options.self_signed_years.map(|_| ServerVerifier::Anybody),
         };
         let client = match verifier {
-            Some(verifier) => Some(client(options, outgoing, verifier)?),
+            Some(verifier) => Some(Arc::new(client(&options.suites, outgoing, verifier)?)),
             None => None,
         };
         Ok(Set { server, client })
@@ -208,13 +209,13 @@ fn server(
     Ok(Arc::new(config))
 }
 
-fn client(
-    options: &Options,
+pub(super) fn client(
+    suites: &Suites,
     certificate: Option<Arc<CertifiedKey>>,
     verifier: ServerVerifier,
-) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(options.suites.provider()))
-        .with_protocol_versions(&options.suites.versions())?
+) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(suites.provider()))
+        .with_protocol_versions(&suites.versions())?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match certificate {
@@ -224,5 +225,5 @@ fn client(
         None => builder.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();
-    Ok(Arc::new(config))
+    Ok(config)
 }

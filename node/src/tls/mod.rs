@@ -19,6 +19,7 @@
 //! - Handshakes are bounded in number and time, before they cost memory.
 
 mod accept;
+mod caller;
 mod chain;
 mod connect;
 mod files;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use quorate_api::urls::Url;
 
 pub(crate) use accept::{Acceptor, Arrived};
+pub(crate) use caller::{Caller, CallerError, Trust};
 pub(crate) use connect::connect;
 pub use files::FileError;
 pub use live::{Live, LoadError};

@@ -56,7 +56,10 @@ pub enum TablesError {
     #[error("table {0} is not known")]
     Unknown(String),
     /// Authentication is on, which this release cannot enforce.
-    #[error("authentication is enabled, which is not supported")]
+    #[error(
+        "authentication is enabled, which is not supported: nobody would be asked for a password; \
+         make a backup after `etcdctl auth disable`"
+    )]
     Auth,
 }
 

@@ -47,6 +47,11 @@ fn help_is_no_failure() {
         &["log", "--help"],
         &["log", "inspect", "--help"],
         &["log", "repair", "-h"],
+        &["snapshot"],
+        &["snapshot", "save", "--help"],
+        &["snapshot", "status", "--help"],
+        &["snapshot", "hashkv", "--help"],
+        &["snapshot", "restore", "-h"],
     ] {
         let output = quorate(words);
         assert_eq!(output.status.code(), Some(0), "{words:?}");
@@ -63,6 +68,11 @@ fn exit_codes_are_etcds() {
         (&["lgo"], 2, "did you mean \"log\"?"),
         (&["log", "inspct"], 2, "did you mean \"inspect\"?"),
         (&["log", "inspect"], 2, "give one DATA_DIR"),
+        (&["snapshto"], 2, "did you mean \"snapshot\"?"),
+        (&["snapshot", "restor"], 2, "did you mean \"restore\"?"),
+        (&["snapshot", "status"], 2, "give one FILE"),
+        (&["snapshot", "status", "-w", "xml", "a"], 2, "one of simple, table, json, fields"),
+        (&["snapshot", "status", "nothing-here"], 1, "nothing-here: No such file"),
         (&["dev", "x"], 2, "is not a flag"),
         (&["--election-timeout=1"], 1, "at least as 5 times"),
         (&["--name=a", "b"], 1, "\"b\" is not a valid flag"),

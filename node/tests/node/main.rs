@@ -1,5 +1,6 @@
 //! The program as people and other programs meet it.
 
+mod backup;
 mod clients;
 mod cluster;
 mod commands;

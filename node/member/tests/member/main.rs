@@ -3,6 +3,7 @@
 
 mod contradictions;
 mod directory;
+mod founding;
 mod log_writer;
 mod opening;
 mod routes;

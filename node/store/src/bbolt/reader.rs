@@ -122,6 +122,19 @@ impl<S: ReadAt> Reader<S> {
         Ok(Self { file: Arc::new(File { source, meta }) })
     }
 
+    /// What the bytes are read from.
+    #[must_use]
+    pub fn source(&self) -> &S {
+        &self.file.source
+    }
+
+    /// The bytes of the file that the meta page speaks of; more may follow.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        // No overflow: the product was verified when it was opened.
+        self.file.meta.high_water * u64::from(self.file.meta.page_size)
+    }
+
     /// The top-level buckets in ascending order of their names. A plain key beside them, which
     /// bbolt does not make, shows as [`Item::Value`].
     #[must_use]

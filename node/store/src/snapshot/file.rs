@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 use prost::Message;
 use quorate_api::mvccpb::KeyValue;
+use quorate_api::version::Version;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -51,11 +52,22 @@ pub enum FileError {
         length: u64,
     },
     /// There is no digest behind the file.
-    #[error("the snapshot has no SHA-256 at its end")]
+    #[error(
+        "the snapshot has no SHA-256 at its end: its end is missing, or it is a copy of a \
+         database, for which --skip-hash-check is"
+    )]
     DigestMissing,
     /// The digest is not that of the file.
-    #[error("the snapshot does not fit the SHA-256 at its end")]
+    #[error("the snapshot is damaged: it does not fit the SHA-256 at its end")]
     Digest,
+    /// A later etcd wrote it, and may have put in what is not known here.
+    #[error("the snapshot has the storage version {found}, and versions up to {newest} are read")]
+    Newer {
+        /// The storage version that it names.
+        found: String,
+        /// The newest that is read.
+        newest: Version,
+    },
     /// The file is damaged, or no bbolt file.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -105,11 +117,14 @@ impl<S: ReadAt> SnapshotFile<S> {
     /// # Errors
     /// A [`FileError`].
     pub fn open(source: S, digest: DigestRule) -> Result<Self, FileError> {
-        let length = source.length().map_err(|source| FileError::Io { offset: 0, source })?;
-        let db_bytes = verify_digest(&source, length, digest)?;
-        let reader = Reader::open_prefix(source, db_bytes)?;
+        Self::of(open_reader(source, digest)?)
+    }
+
+    /// The file of these pages.
+    pub(super) fn of(reader: Reader<S>) -> Result<Self, FileError> {
         let small = read_small_buckets(&reader)?;
         let meta = Meta::from_buckets(&small)?;
+        check_version(&meta)?;
         Ok(Self { reader, small, meta })
     }
 
@@ -177,6 +192,12 @@ impl<S: ReadAt> Records<S> {
     #[must_use]
     pub fn revision(&self) -> i64 {
         self.revision
+    }
+
+    /// The main revision of the last record so far; 0 if there was none.
+    #[must_use]
+    pub fn last(&self) -> i64 {
+        self.last.main
     }
 
     fn next_record(&mut self) -> Result<Option<Record>, FileError> {
@@ -257,18 +278,27 @@ fn read_small_buckets<S: ReadAt>(reader: &Reader<S>) -> Result<SmallBuckets, Fil
     Ok(small)
 }
 
-/// The length of the file without its digest.
-fn verify_digest<S: ReadAt>(source: &S, length: u64, rule: DigestRule) -> Result<u64, FileError> {
-    match (length % SECTOR_BYTES, rule) {
-        (DIGEST_BYTES, _) => {}
-        (0, DigestRule::Required) => return Err(FileError::DigestMissing),
-        (0, DigestRule::IfPresent | DigestRule::Skip) => return Ok(length),
-        (_, _) => return Err(FileError::Length { length }),
+/// A file's pages. What it is comes first, and what is missing; then whether it is whole.
+pub(super) fn open_reader<S: ReadAt>(source: S, rule: DigestRule) -> Result<Reader<S>, FileError> {
+    let length = source.length().map_err(|source| FileError::Io { offset: 0, source })?;
+    let has_digest = length % SECTOR_BYTES == DIGEST_BYTES;
+    let db_bytes = if has_digest { length - DIGEST_BYTES } else { length };
+    let reader = Reader::open_prefix(source, db_bytes)?;
+    match rule {
+        _ if !has_digest && !length.is_multiple_of(SECTOR_BYTES) => {
+            Err(FileError::Length { length })
+        }
+        DigestRule::Required if !has_digest => Err(FileError::DigestMissing),
+        DigestRule::Required | DigestRule::IfPresent if has_digest => {
+            verify_digest(reader.source(), db_bytes)?;
+            Ok(reader)
+        }
+        DigestRule::Required | DigestRule::IfPresent | DigestRule::Skip => Ok(reader),
     }
-    let db_bytes = length - DIGEST_BYTES;
-    if rule == DigestRule::Skip {
-        return Ok(db_bytes);
-    }
+}
+
+/// Whether the first bytes fit the digest behind them.
+fn verify_digest<S: ReadAt>(source: &S, db_bytes: u64) -> Result<(), FileError> {
     let read = |offset: u64, bytes: u64| {
         let read = source.read_at(offset, bytes as usize);
         read.map_err(|source| FileError::Io { offset, source })
@@ -281,5 +311,15 @@ fn verify_digest<S: ReadAt>(source: &S, length: u64, rule: DigestRule) -> Result
         offset += bytes;
     }
     let expected = read(db_bytes, DIGEST_BYTES)?;
-    if digest.finalize()[..] == expected[..] { Ok(db_bytes) } else { Err(FileError::Digest) }
+    if digest.finalize()[..] == expected[..] { Ok(()) } else { Err(FileError::Digest) }
+}
+
+/// A storage version that is not named is older than those that are.
+fn check_version(meta: &Meta) -> Result<(), FileError> {
+    let newest = Version::ETCD.without_patch();
+    let Some(found) = &meta.storage_version else { return Ok(()) };
+    match Version::parse(found) {
+        Some(version) if version.without_patch() <= newest => Ok(()),
+        _ => Err(FileError::Newer { found: found.clone(), newest }),
+    }
 }

@@ -294,8 +294,12 @@ impl<S: ReadAt> Install<S> {
             revision_bump,
             tables,
         } = state;
-        let current = records.revision().saturating_add(revision_bump);
-        let bumped = (revision_bump > 0).then_some(current);
+        let bumped = (revision_bump > 0).then(|| {
+            // etcdutl counts from the last record, also where there is none.
+            let compacted = compact_scheduled.max(compact_finished).unwrap_or(0);
+            records.last().max(compacted).saturating_add(revision_bump)
+        });
+        let current = records.revision().max(bumped.unwrap_or(0));
         let revisions = Revisions {
             current,
             compact_scheduled: bumped.or(compact_scheduled).unwrap_or(NEVER),

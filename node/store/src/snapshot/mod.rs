@@ -33,6 +33,7 @@ mod file;
 mod install;
 mod meta;
 pub(crate) mod record_key;
+mod status;
 mod stream;
 
 #[cfg(test)]
@@ -43,4 +44,5 @@ pub use capture::{capture, small_buckets};
 pub use file::{DigestRule, FileError, Records, SnapshotFile};
 pub use install::{Install, InstallError, NewCluster, Progress, Verification};
 pub use meta::{Meta, MetaError};
+pub use status::{HashError, Status, hash_kv, status};
 pub use stream::{SnapshotStream, Step, StreamError, Trailer};

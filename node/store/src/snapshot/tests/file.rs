@@ -11,7 +11,7 @@ use quorate_api::raftpb::ConfState;
 
 use super::super::*;
 use super::{NoFiles, drain};
-use crate::bbolt::{Sizing, Writer};
+use crate::bbolt::{ReadError, Sizing, Writer};
 use crate::log::{LogOptions, Record, RevisionLog};
 use crate::revision::Revision;
 
@@ -209,6 +209,30 @@ fn the_digest_is_verified() {
     }
 }
 
+#[test]
+fn a_file_of_a_later_etcd_is_named() {
+    for (version, is_read) in [
+        (None, true),
+        (Some("3.6.0"), true),
+        (Some("3.7.0"), true),
+        (Some("3.8.0"), false),
+        (Some("4.0.0"), false),
+        (Some("new"), false),
+    ] {
+        let mut small = SmallBuckets::new();
+        let version = version.map(str::to_owned);
+        Meta { storage_version: version.clone(), ..meta() }.put_into(&mut small);
+        let file = drain(SnapshotStream::new(small, log_of(&[]).pin(), Trailer::Sha256));
+        match read(file, DigestRule::Required) {
+            Ok(_) => assert!(is_read, "{version:?}"),
+            Err(FileError::Newer { found, .. }) => {
+                assert!(!is_read && Some(found) == version, "{version:?}");
+            }
+            Err(error) => panic!("{version:?}: {error}"),
+        }
+    }
+}
+
 /// A file with one record, whatever it is.
 fn file_with(key: Bytes, body: Bytes) -> Bytes {
     let mut sizing = Sizing::new();
@@ -263,8 +287,14 @@ fn records_that_etcd_does_not_write_are_named() {
 
 #[test]
 fn a_file_of_something_else_is_named() {
-    let refused = read(Bytes::from(vec![1; 9216]), DigestRule::IfPresent);
-    assert!(matches!(refused, Err(FileError::Read(_))), "{refused:?}");
+    // Whatever its length, and whether or not it should have a digest.
+    for length in [0, 31, 32, 544, 9216, 10_001] {
+        for rule in [DigestRule::Required, DigestRule::IfPresent, DigestRule::Skip] {
+            let refused = read(Bytes::from(vec![1; length]), rule);
+            let is_named = matches!(refused, Err(FileError::Read(ReadError::NotBbolt)));
+            assert!(is_named, "{length} {rule:?}: {refused:?}");
+        }
+    }
 
     let mut sizing = Sizing::new();
     sizing.begin_bucket("shop");

@@ -20,16 +20,16 @@ use crate::compaction;
 use crate::entry::{Applied, Entry, EntryKind};
 use crate::store::{Store, StoreOptions};
 
-fn empty() -> Store {
+pub(super) fn empty() -> Store {
     Store::new(Arc::new(NoFiles), StoreOptions::default())
 }
 
-fn conf_state() -> ConfState {
+pub(super) fn conf_state() -> ConfState {
     ConfState { voters: vec![1], auto_leave: Some(false), ..ConfState::default() }
 }
 
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Act {
     Put { key: u8, bytes: usize, lease: i64 },
     Delete { from: u8, to: u8 },
     Txn { puts: Vec<u8> },
@@ -41,7 +41,7 @@ enum Act {
     Alarm(u64),
 }
 
-fn acts() -> impl Strategy<Value = Act> {
+pub(super) fn acts() -> impl Strategy<Value = Act> {
     prop_oneof![
         8 => (0_u8..30, 0_usize..200, 0_i64..4)
             .prop_map(|(key, bytes, lease)| Act::Put { key, bytes, lease }),
@@ -111,7 +111,7 @@ fn apply(store: &mut Store, kind: EntryKind, data: Vec<u8>) -> Applied {
     store.apply(&entry).unwrap()
 }
 
-fn act(store: &mut Store, act: &Act) -> Option<Applied> {
+pub(super) fn act(store: &mut Store, act: &Act) -> Option<Applied> {
     let Some(request) = request(act, store.revision()) else {
         store.prune_step();
         return None;

@@ -3,6 +3,7 @@
 mod disk;
 mod file;
 mod install;
+mod status;
 
 use std::io;
 

@@ -1,5 +1,7 @@
 //! What is measured, in the order of the table, and what is aimed for.
 
+use super::hostile::Hostile;
+
 /// Whether more is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Better {
@@ -64,11 +66,14 @@ pub(super) fn metrics(keys: u64) -> Vec<Metric> {
     rows.row("snapshot.bytes", "snapshot: size", "MiB", Lower, None);
     rows.row("disk.loaded", "disk with the keys", "MiB", Lower, None);
     rows.row("disk.churned", "disk after churn and compaction", "MiB", Lower, None);
-    for (id, title) in [
+    let disturbances = [
         ("snapshot", "a snapshot"),
         ("compaction", "a compaction"),
         ("revokes", "a lease-revoke storm"),
-    ] {
+    ]
+    .map(|(id, title)| (id, title.to_owned()));
+    let hostile = Hostile::ALL.map(|hostile| (hostile.id(), hostile.title()));
+    for (id, title) in disturbances.into_iter().chain(hostile) {
         let quiet = format!("put p99 when quiet, before {title}");
         rows.row(&format!("disturbance.{id}.quiet"), &quiet, "µs", Lower, None);
         let during = format!("put p99 during {title}");

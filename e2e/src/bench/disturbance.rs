@@ -1,10 +1,12 @@
-//! How puts fare while something else goes on: a snapshot, a compaction, leases revoked in masses.
+//! How puts fare while something else goes on: a snapshot, a compaction, leases revoked in masses,
+//! clients that do harm.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use quorate_api::etcdserverpb::{LeaseGrantRequest, LeaseRevokeRequest};
 
 use super::Bench;
+use super::hostile::Hostile;
 use super::large::{as_f64, snapshot};
 use super::requests::Scattered;
 use super::space::{churn, compact};
@@ -38,6 +40,8 @@ pub(super) enum Disturbance {
     Compaction,
     /// A thousand leases a second, with ten keys each.
     Revokes,
+    /// Other clients do harm.
+    Hostile(Hostile),
 }
 
 impl Disturbance {
@@ -46,6 +50,7 @@ impl Disturbance {
             Self::Snapshots => "snapshot",
             Self::Compaction => "compaction",
             Self::Revokes => "revokes",
+            Self::Hostile(hostile) => hostile.id(),
         }
     }
 }
@@ -72,7 +77,7 @@ pub(super) fn turns(
     for repetition in 1..=bench.options.repetitions {
         for cluster in clusters {
             match disturbance {
-                Disturbance::Snapshots => {}
+                Disturbance::Snapshots | Disturbance::Hostile(_) => {}
                 Disturbance::Compaction => churn(cluster, HISTORY)?,
                 Disturbance::Revokes => lease(cluster, first_lease, revokes)?,
             }
@@ -143,6 +148,7 @@ fn disturb(
             Ok(())
         }
         Disturbance::Compaction => compact(cluster),
+        Disturbance::Hostile(hostile) => hostile.go_on(cluster, ended),
         Disturbance::Revokes => {
             let mut pool = Pool::connect(&cluster.clients(), CONNECTIONS)?;
             let load = Load {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   options ─► programs ─► groups of measures ─► book ─► table, results file, page
-//!                            requests, large, watch, space, disturbance, floors
+//!                            requests, large, watch, space, disturbance, hostile, floors
 //! ```
 //! Both sides run at the same time with the same flags and get the same bytes; only one of them
 //! has work at a time, in turns, so that what disturbs the machine disturbs both. What is compared
@@ -15,6 +15,7 @@ mod book;
 mod catalog;
 mod disturbance;
 mod floors;
+mod hostile;
 mod large;
 mod options;
 mod page;
@@ -130,7 +131,7 @@ impl Bench {
     /// A group that fails is said and does not keep the others from being measured.
     fn measure_all(&mut self) -> anyhow::Result<()> {
         type Measure = fn(&mut Bench) -> anyhow::Result<()>;
-        let all: [(&[Group], Measure); 7] = [
+        let all: [(&[Group], Measure); 8] = [
             (&[Group::Floors], floors::measure),
             (&[Group::Put, Group::Get], requests::measure),
             (large::GROUPS, large::measure),
@@ -138,6 +139,7 @@ impl Bench {
             (&[Group::WatchMemory], space::measure_watches),
             (&[Group::Disk], space::measure_disk),
             (&[Group::Disturbance], disturbance::measure),
+            (&[Group::Hostile], hostile::measure),
         ];
         let mut failed = Vec::new();
         for (groups, measure) in all {

@@ -16,7 +16,7 @@ e2e bench: quorate and genuine etcd side by side on this machine
   --keys N           keys of the large store (1000000)
   --puts-per-txn N   how the large store is loaded: 1 as clients do, more to be faster (1)
   --only A,B         only these groups: floors, put, get, pages, ranges, memory, snapshot,
-                     restart, watch, watch-memory, disk, disturbance
+                     restart, watch, watch-memory, disk, disturbance, hostile
   --members A,B      cluster sizes for put and get (1,3)
   --dir DIR          where the servers' data goes; not in memory (target/bench)
   --output FILE      the results file; a page of the same name with .md beside it
@@ -49,9 +49,10 @@ pub(super) enum Group {
     WatchMemory,
     Disk,
     Disturbance,
+    Hostile,
 }
 
-const GROUPS: [(&str, Group); 12] = [
+const GROUPS: [(&str, Group); 13] = [
     ("floors", Group::Floors),
     ("put", Group::Put),
     ("get", Group::Get),
@@ -64,6 +65,7 @@ const GROUPS: [(&str, Group); 12] = [
     ("watch-memory", Group::WatchMemory),
     ("disk", Group::Disk),
     ("disturbance", Group::Disturbance),
+    ("hostile", Group::Hostile),
 ];
 
 /// How it is measured.

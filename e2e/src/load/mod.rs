@@ -14,6 +14,7 @@
 
 mod connection;
 pub(crate) mod count;
+mod deaf;
 mod drive;
 mod frame;
 mod pool;
@@ -21,6 +22,7 @@ mod request;
 mod times;
 
 pub(crate) use connection::Keep;
+pub(crate) use deaf::Deaf;
 pub(crate) use drive::{Load, Outcome, Pace, Until, drive};
 pub(crate) use pool::{Next, Pool};
 pub(crate) use request::{Keys, framed, range, txn_of_puts, value, watch};

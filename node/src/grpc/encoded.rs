@@ -9,7 +9,7 @@
 //!   WatchResponse    0a <header>  numbers  { 5a len <Event> }*
 //! ```
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::encoding::{
     DecodeContext, WireType, bool, encode_varint, encoded_len_varint, int64, message, skip_field,
 };
@@ -19,11 +19,15 @@ use quorate_store::mvcc::range::RangeOutcome;
 use quorate_store::mvcc::stream::RangeChunk;
 use quorate_store::watch::Response;
 
+use super::measured::PIECE_BYTES;
+
 const HEADER: u32 = 1;
 const KVS: u8 = 2 << 3 | 2;
 const MORE: u32 = 3;
 const COUNT: u32 = 4;
 const RANGE_RESPONSE: u8 = 1 << 3 | 2;
+/// A larger `KeyValue` is sent from where it is.
+const COPIED_BYTES_MAX: usize = 16 << 10;
 
 fn delimited_length(length: usize) -> usize {
     1 + encoded_len_varint(length as u64) + length
@@ -44,6 +48,66 @@ impl RangeResponse {
     pub(super) fn new(header: pb::ResponseHeader, outcome: RangeOutcome) -> Self {
         let RangeOutcome { revision, kvs, more, count } = outcome;
         Self { header: Some(pb::ResponseHeader { revision, ..header }), kvs, more, count }
+    }
+}
+
+impl RangeResponse {
+    /// The message with its prefix, in pieces that are written when they are asked for.
+    pub(super) fn into_pieces(self) -> Pieces {
+        let length = u32::try_from(self.encoded_len()).expect("an answer has a limit below this");
+        let mut front = BytesMut::with_capacity(PIECE_BYTES + COPIED_BYTES_MAX);
+        front.put_u8(0);
+        front.put_u32(length);
+        if let Some(header) = &self.header {
+            message::encode(HEADER, header, &mut front);
+        }
+        let mut end = BytesMut::new();
+        Self { kvs: Vec::new(), header: None, ..self }.encode_raw(&mut end);
+        let kvs = self.kvs.into_iter();
+        Pieces { front, kvs, whole: None, end: Some(end.freeze()) }
+    }
+}
+
+/// A [`RangeResponse`] on its way out. What was given out is let go of.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    /// Written, and not given out.
+    front: BytesMut,
+    kvs: std::vec::IntoIter<Bytes>,
+    /// Follows what is in front; too large to be copied.
+    whole: Option<Bytes>,
+    end: Option<Bytes>,
+}
+
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.front.is_empty()
+            && let Some(whole) = self.whole.take()
+        {
+            return Some(whole);
+        }
+        while self.front.len() < PIECE_BYTES && self.whole.is_none() {
+            if let Some(kv) = self.kvs.next() {
+                self.front.put_u8(KVS);
+                encode_varint(kv.len() as u64, &mut self.front);
+                if kv.len() < COPIED_BYTES_MAX {
+                    self.front.put_slice(&kv);
+                } else {
+                    self.whole = Some(kv);
+                }
+            } else if let Some(end) = self.end.take() {
+                self.front.put_slice(&end);
+            } else {
+                break;
+            }
+        }
+        let piece = std::mem::replace(
+            &mut self.front,
+            BytesMut::with_capacity(PIECE_BYTES + COPIED_BYTES_MAX),
+        );
+        Some(piece.freeze()).filter(|piece| !piece.is_empty())
     }
 }
 
@@ -195,6 +259,27 @@ mod tests {
             let ours = RangeResponse::new(header, outcome).encode_to_vec();
             let header = Some(pb::ResponseHeader { revision: 5, ..header });
             assert_eq!(ours, pb::RangeResponse { header, kvs, more, count }.encode_to_vec());
+        }
+    }
+
+    #[test]
+    fn pieces_are_the_message_with_its_prefix() {
+        let sizes = [&[][..], &[0, 200], &[70_000], &[9, 70_000, 70_001, 5], &[300; 2_000]];
+        for (sizes, more) in sizes.into_iter().zip([false, true, false, true, true]) {
+            let kvs: Vec<Bytes> =
+                sizes.iter().map(|bytes| kv("k", *bytes).encode_to_vec().into()).collect();
+            let outcome = RangeOutcome { revision: 5, kvs, more, count: i64::from(more) * 7 };
+            let answer = RangeResponse::new(pb::ResponseHeader::default(), outcome);
+            let message = answer.encode_to_vec();
+            let pieces: Vec<Bytes> = answer.into_pieces().collect();
+            assert!(pieces.iter().all(|piece| piece.len() < 2 * PIECE_BYTES));
+            let (prefix, sent) = {
+                let mut all = Bytes::from(pieces.concat());
+                (all.split_to(5), all)
+            };
+            assert_eq!(sent, message);
+            let length = u32::try_from(message.len()).expect("short").to_be_bytes();
+            assert_eq!(prefix.as_ref(), [&[0][..], &length].concat());
         }
     }
 

@@ -6,25 +6,28 @@ use bytes::Bytes;
 use prost::Message as _;
 use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
+use quorate_api::limits::RESPONSE_BYTES_MAX;
 use quorate_member::route::Request as Routed;
 use quorate_store::apply::check;
 use quorate_store::entry::Reply;
 use quorate_store::mvcc::range::{self, RangeCursor, RangeOutcome};
 use quorate_store::mvcc::stream::{RangeStream, StreamRefusal};
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::admission::is_learner;
 use super::encoded::{RangeResponse, RangeStreamResponse};
 use super::etcdserverpb::kv_server;
-use super::measured::Room;
+use super::measured::{InPieces, PIECE_BYTES, Room};
 use super::status;
 use super::streams::{Answers, driven, send};
 use crate::member::Member;
 use crate::memory::{Budget, COUNTED_BYTES_MIN, Held};
 use crate::metrics;
 
-/// Steps of a range between which other work of the thread goes on.
-const STEPS_PER_TURN: usize = 8;
+/// Ranges of more than one step that a thread reads at one time: the others wait, so that small
+/// calls do not stand behind a step of each.
+const LARGE_RANGES: usize = 2;
 
 /// Messages of a range, made when the client has room for them.
 type RangeMessages = Answers<RangeStreamResponse>;
@@ -39,11 +42,13 @@ pub(super) struct Kv {
     member: Member,
     request_bytes_max: u64,
     budget: Budget,
+    large: Semaphore,
 }
 
 impl Kv {
+    /// For the calls of one thread.
     pub(super) fn new(member: Member, request_bytes_max: u64, budget: Budget) -> Self {
-        Self { member, request_bytes_max, budget }
+        Self { member, request_bytes_max, budget, large: Semaphore::new(LARGE_RANGES) }
     }
 
     /// The member's part of a header around the reply's revision.
@@ -71,22 +76,25 @@ impl Kv {
             grow_to(&mut held, at_once)?;
         }
         let mut cursor = RangeCursor::new(request);
+        let mut turn = None;
         loop {
-            for _ in 0..STEPS_PER_TURN {
-                let step = cursor.step(self.member.readable_store().await.mvcc());
-                if let Some(outcome) = step.map_err(|error| status::of_read(&self.member, error))? {
-                    let bytes: usize = outcome.kvs.iter().map(Bytes::len).sum();
-                    let more = COPIES * bytes as u64;
-                    grow_to(&mut held, more)?;
-                    if held.bytes() > 0 {
-                        held.set(more);
-                    }
-                    return Ok((outcome, held));
+            let step = cursor.step(self.member.readable_store().await.mvcc());
+            if let Some(outcome) = step.map_err(|error| status::of_read(&self.member, error))? {
+                let bytes: usize = outcome.kvs.iter().map(Bytes::len).sum();
+                let more = COPIES * bytes as u64;
+                grow_to(&mut held, more)?;
+                if held.bytes() > 0 {
+                    held.set(more);
                 }
-                let gathered = COPIES * cursor.gathered_bytes();
-                grow_to(&mut held, gathered)?;
+                return Ok((outcome, held));
             }
-            tokio::task::yield_now().await;
+            grow_to(&mut held, COPIES * cursor.gathered_bytes())?;
+            // Other work of the thread goes on between two steps.
+            if turn.is_none() {
+                turn = self.large.acquire().await.ok();
+            } else {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -120,6 +128,16 @@ fn with_room<T>(answer: T, held: Held) -> Response<T> {
     let mut response = Response::new(answer);
     if held.bytes() > 0 {
         response.extensions_mut().insert(Room::new(held));
+    }
+    response
+}
+
+/// Let a large answer be written as it is sent. One that is too large stays as it is, and is refused.
+fn in_pieces(mut response: Response<RangeResponse>) -> Response<RangeResponse> {
+    let length = response.get_ref().encoded_len();
+    if length > PIECE_BYTES && length <= RESPONSE_BYTES_MAX as usize {
+        let answer = std::mem::take(response.get_mut());
+        response.extensions_mut().insert(InPieces::new(answer.into_pieces()));
     }
     response
 }
@@ -160,7 +178,7 @@ impl kv_server::Kv for Kv {
         metrics::range_served(began.elapsed(), outcome.as_ref().map(drop).map_err(drop));
         let (outcome, held) = outcome?;
         let answer = RangeResponse::new(self.member.header_at(0), outcome);
-        Ok(with_room(answer, held))
+        Ok(in_pieces(with_room(answer, held)))
     }
 
     async fn range_stream(

@@ -20,6 +20,7 @@ use quorate_api::Code;
 use tonic::Status;
 use tonic::body::Body;
 
+use super::encoded::Pieces;
 use super::messages::Messages;
 use super::status;
 use crate::memory::{COUNTED_BYTES_MIN, Held, Holder, Registered};
@@ -29,7 +30,7 @@ const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
 
 /// What is handed to a connection at a time: what it has taken, it keeps until the client reads.
-const PIECE_BYTES: usize = 64 << 10;
+pub(super) const PIECE_BYTES: usize = 64 << 10;
 
 /// A client's request, counted as it arrives.
 pub(super) struct Received {
@@ -84,6 +85,43 @@ impl Room {
     }
 }
 
+/// An answer that is written as it is sent: it travels beside an empty one, from who builds it to
+/// who sends it.
+#[derive(Clone, Debug)]
+pub(super) struct InPieces(Arc<Mutex<Option<Pieces>>>);
+
+impl InPieces {
+    pub(super) fn new(pieces: Pieces) -> Self {
+        Self(Arc::new(Mutex::new(Some(pieces))))
+    }
+}
+
+/// The body of one.
+struct PiecesBody {
+    pieces: Pieces,
+    is_ended: bool,
+}
+
+impl HttpBody for PiecesBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(piece) = self.pieces.next() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        if std::mem::replace(&mut self.is_ended, true) {
+            return Poll::Ready(None);
+        }
+        let mut trailers = HeaderMap::new();
+        trailers.insert(STATUS, HeaderValue::from_static("0"));
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+}
+
 /// An answer, counted as it goes; its trailers end the call.
 pub(crate) struct Measured {
     answer: Answer,
@@ -129,6 +167,11 @@ pub(super) fn measure(mut response: Response<Body>, call: &mut Call) -> Response
     if let Some(code) = code_of(response.headers()) {
         call.end(code);
         say_as_etcd(response.headers_mut());
+    }
+    if let Some(in_pieces) = response.extensions_mut().remove::<InPieces>()
+        && let Some(pieces) = in_pieces.0.lock().take()
+    {
+        *response.body_mut() = Body::new(PiecesBody { pieces, is_ended: false });
     }
     let room = response.extensions_mut().remove::<Room>();
     let held = room.and_then(|room| room.0.lock().take());

@@ -21,6 +21,8 @@ use super::{Mvcc, ReadError};
 
 /// Keys of one step of a [`RangeCursor`]: how long a reader may keep apply waiting.
 pub const STEP_KEYS: usize = 512;
+/// Bytes after which a step ends, with the record that reaches them.
+pub const STEP_BYTES: u64 = 512 << 10;
 
 /// What a range answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -232,7 +234,8 @@ pub fn estimated_bytes(mvcc: &Mvcc, request: &RangeRequest) -> u64 {
     read.saturating_mul(mvcc.log().live_bytes() / all)
 }
 
-/// A range that is answered in steps of at most [`STEP_KEYS`] keys, between which apply may go on.
+/// A range that is answered in steps of at most [`STEP_KEYS`] keys and about [`STEP_BYTES`], between
+/// which apply may go on.
 /// All steps read at one revision.
 #[derive(Debug)]
 pub struct RangeCursor {
@@ -313,7 +316,12 @@ impl RangeCursor {
         if request.range_end.is_empty() {
             begun.outcome.count = i64::try_from(hits.len()).expect("a length fits");
         }
+        let bytes_max = begun.bytes.saturating_add(STEP_BYTES);
         for hit in &hits {
+            if let Some(kv) = begun.outcome.kvs.last().filter(|_| begun.bytes >= bytes_max) {
+                last = Some(read_key_value(kv)?.key.to_vec());
+                break;
+            }
             let bytes = mvcc.bytes(hit, request)?;
             begun.bytes += bytes.len() as u64;
             begun.outcome.kvs.push(bytes);

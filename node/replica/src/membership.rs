@@ -121,7 +121,7 @@ impl Membership {
         if !grows_from_one && started < members / 2 + 1 {
             return Err(Error::MemberNotEnoughStarted);
         }
-        self.check_all_voters_connected(now)
+        self.check_quorum_with_one_more(now)
     }
 
     fn check_add_learner(&self, config: &Config, now: Time) -> Result<(), Error> {
@@ -129,7 +129,7 @@ impl Membership {
         if learners >= config.learners_max {
             return Err(Error::TooManyLearners);
         }
-        if config.strict_reconfiguration { self.check_all_voters_connected(now) } else { Ok(()) }
+        if config.strict_reconfiguration { self.check_quorum_with_one_more(now) } else { Ok(()) }
     }
 
     fn check_promote(&self) -> Result<(), Error> {
@@ -162,10 +162,12 @@ impl Membership {
         Ok(())
     }
 
-    fn check_all_voters_connected(&self, now: Time) -> Result<(), Error> {
-        let healthy =
-            self.voters().all(|fact| self.is_connected(fact.member, now, HEALTH_INTERVAL_MS));
-        if healthy { Ok(()) } else { Err(Error::Unhealthy) }
+    /// A new member counts as one that is away. Who votes alone may always get a second.
+    fn check_quorum_with_one_more(&self, now: Time) -> Result<(), Error> {
+        let is_there = |fact: &&MemberFact| self.is_connected(fact.member, now, HEALTH_INTERVAL_MS);
+        let (voters, there) = (self.voters().count(), self.voters().filter(is_there).count());
+        let quorum = voters.div_ceil(2) + 1;
+        if voters == 1 || there >= quorum { Ok(()) } else { Err(Error::Unhealthy) }
     }
 
     fn is_connected(&self, member: NodeId, now: Time, for_ms: u64) -> bool {

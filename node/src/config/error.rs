@@ -47,8 +47,6 @@ pub enum ConfigError {
     Url { flag: &'static str, source: UrlError },
     #[error("--{0} needs at least one URL")]
     NoUrl(&'static str),
-    #[error("--{flag}: {url}: {why}")]
-    Scheme { flag: &'static str, url: String, why: &'static str },
     #[error("expected IP in URL for binding ({0})")]
     Bind(String),
     #[error("--{flag} {urls:?} must be \"host:port\" (unexpected empty host ({url}))")]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_api::limits;
-use quorate_api::urls::{InitialCluster, Scheme, Url, Urls};
+use quorate_api::urls::{InitialCluster, Url, Urls};
 
 use super::{
     AutoCompaction, ClusterState, Config, ConfigError, KeepAlive, Level, LogFormat, LogOutput,
@@ -233,10 +233,9 @@ fn bound_if_any(values: &Values<'_>, flag: &'static str) -> Result<Vec<Url>, Con
 fn bound(values: &Values<'_>, flag: &'static str) -> Result<Urls, ConfigError> {
     let urls = values.urls(flag)?;
     for url in urls.as_slice() {
-        if url.scheme().is_unix() && flag != "listen-peer-urls" {
+        if url.scheme().is_unix() {
             continue;
         }
-        check_scheme(flag, url)?;
         if url.host() != "localhost" && without_zone(url.host()).parse::<IpAddr>().is_err() {
             return Err(ConfigError::Bind(url.to_string()));
         }
@@ -252,26 +251,12 @@ fn without_zone(host: &str) -> &str {
 fn reachable(values: &Values<'_>, flag: &'static str) -> Result<Urls, ConfigError> {
     let urls = values.urls(flag)?;
     for url in urls.as_slice() {
-        if !url.scheme().is_unix() || flag != "advertise-client-urls" {
-            check_scheme(flag, url)?;
-        }
         if url.host().is_empty() {
             let (urls, url) = (urls.to_string(), url.to_string());
             return Err(ConfigError::EmptyHost { flag, urls, url });
         }
     }
     Ok(urls)
-}
-
-/// TCP is what there is. What asks for more is refused, as it would not be had.
-fn check_scheme(flag: &'static str, url: &Url) -> Result<(), ConfigError> {
-    match url.scheme() {
-        Scheme::Http | Scheme::Https => Ok(()),
-        Scheme::Unix | Scheme::Unixs => {
-            let why = "members reach each other over TCP alone";
-            Err(ConfigError::Scheme { flag, url: url.to_string(), why })
-        }
-    }
 }
 
 fn initial_cluster(values: &Values<'_>) -> Result<InitialCluster, ConfigError> {
@@ -287,11 +272,7 @@ fn initial_cluster(values: &Values<'_>) -> Result<InitialCluster, ConfigError> {
     } else {
         InitialCluster::parse(text)
     };
-    let cluster = cluster.map_err(|source| ConfigError::Url { flag, source })?;
-    for url in cluster.members().values().flat_map(Urls::as_slice) {
-        check_scheme(flag, url)?;
-    }
-    Ok(cluster)
+    cluster.map_err(|source| ConfigError::Url { flag, source })
 }
 
 fn quota(bytes: i64) -> Option<u64> {

@@ -131,17 +131,21 @@ fn what_would_be_less_safe_than_asked_for_is_refused() {
         (&["--log-outputs=stdout,default"], "multi logoutput"),
         (&["--log-outputs=stdout,"], "empty name"),
         (&["--cors=a.com"], "\"a.com\" is no origin"),
-        (&["--listen-peer-urls=unix://x"], "over TCP alone"),
-        (&["--initial-advertise-peer-urls=unix://x"], "over TCP alone"),
         (&["--max-learners=-1"], "out of range"),
     ] {
         let text = refusal(words);
         assert!(text.contains(part), "{words:?}: {text}");
     }
-    // Sockets of this machine are for clients, not for peers.
+    // Sockets of this machine are for clients and peers.
     let words =
         ["--listen-client-urls=unix://a,http://127.0.0.1:1", "--advertise-client-urls=unix://a"];
     assert!(read(&words).listen_client_urls.as_slice()[1].scheme().is_unix());
+    let words = [
+        "--listen-peer-urls=unix://a:1",
+        "--initial-advertise-peer-urls=unix://a:1",
+        "--initial-cluster=default=unix://a:1",
+    ];
+    assert!(read(&words).listen_peer_urls.as_slice()[0].scheme().is_unix());
     // A default that is written down changes nothing.
     read(&["--client-cert-auth=false", "--cors=*", "--auth-token=simple", "--cert-file="]);
 }

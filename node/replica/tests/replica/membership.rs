@@ -57,7 +57,7 @@ fn a_voter_is_added_when_enough_have_started() {
 }
 
 #[test]
-fn a_voter_is_added_when_all_have_been_connected_for_long() {
+fn a_member_is_added_when_a_quorum_with_it_has_been_connected_for_long() {
     let mut cluster = led(&[voter(1), voter(2), voter(3)]);
     disconnect(&mut cluster, 3);
     assert_eq!(ask(&mut cluster, add_voter(9)), ["900 fails Unhealthy"]);
@@ -66,6 +66,26 @@ fn a_voter_is_added_when_all_have_been_connected_for_long() {
     assert_eq!(ask(&mut cluster, add_voter(9)), ["900 fails Unhealthy"]);
     cluster.now = cluster.now + 1;
     assert_eq!(ask(&mut cluster, add_voter(9)), NONE);
+}
+
+#[test]
+fn who_is_away_keeps_nobody_from_being_added_if_enough_are_there() {
+    for (voters, away, answer) in [
+        (4, 1, &[][..]),
+        (5, 1, &[]),
+        (5, 2, &["900 fails Unhealthy"]),
+        (4, 2, &["900 fails Unhealthy"]),
+        (2, 1, &["900 fails Unhealthy"]),
+    ] {
+        let facts: Vec<_> = (1..=voters).map(voter).collect();
+        for add in [add_voter, add_learner] {
+            let mut cluster = led(&facts);
+            for peer in 2..2 + away {
+                disconnect(&mut cluster, peer);
+            }
+            assert_eq!(ask(&mut cluster, add(9)), answer, "{away} of {voters} are away");
+        }
+    }
 }
 
 #[test]

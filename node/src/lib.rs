@@ -5,6 +5,7 @@
 //!   quorate dev ────► dev      processes of this program, as members of a cluster
 //!   quorate log ────► inspect  a member's log, read or repaired
 //!   quorate snapshot ► backup  backups made, looked at, and made members of (founding)
+//!   quorate recover ─► recovery   the best of what is left of a cluster, made a new one
 //! ```
 //!
 //! It decides nothing that the simulator should see: decisions are the replica's, the store's and
@@ -26,6 +27,7 @@ mod memory;
 pub mod metrics;
 pub mod peer;
 mod program;
+mod recovery;
 pub mod server;
 mod stopping;
 pub mod tls;

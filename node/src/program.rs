@@ -10,10 +10,10 @@ use crate::args::environment::{self, Notice};
 use crate::args::file::{self, FileError};
 use crate::args::{self, Words, help, table};
 use crate::config::{Config, ConfigError};
-use crate::{backup, dev, inspect, logging, server};
+use crate::{backup, dev, inspect, logging, recovery, server};
 
 /// What there is besides starting a member.
-const COMMANDS: [&str; 4] = ["dev", "log", "snapshot", "help"];
+const COMMANDS: [&str; 6] = ["dev", "log", "snapshot", "data", "recover", "help"];
 
 /// Commands of etcd that are programs of their own, and not here.
 const OTHER_PROGRAMS: [&str; 2] = ["gateway", "grpc-proxy"];
@@ -37,6 +37,8 @@ pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
         Some("dev") => dev::command(rest),
         Some("log") => inspect::command(rest),
         Some("snapshot") => backup::command(rest),
+        Some("data") => recovery::data_command(rest),
+        Some("recover") => recovery::recover_command(rest),
         Some("help") => {
             print!("{}", help::program());
             ExitCode::SUCCESS

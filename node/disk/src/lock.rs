@@ -47,6 +47,23 @@ impl DirectoryLock {
             .mode(0o600)
             .open(folder.join(NAME))
             .map_err(|source| LockError::Io { path: path.clone(), source })?;
+        Self::hold(file, path)
+    }
+
+    /// Lock a folder in which nothing may be made: if somebody uses it, it has the lock's file.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_existing(folder: &Path) -> Result<Option<Self>, LockError> {
+        let path = folder.to_owned();
+        match File::open(folder.join(NAME)) {
+            Ok(file) => Self::hold(file, path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LockError::Io { path, source }),
+        }
+    }
+
+    fn hold(file: File, path: PathBuf) -> Result<Self, LockError> {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Held(path)),

@@ -17,7 +17,7 @@ use quorate_raft::{ConfState, NodeId};
 use quorate_replica::wire;
 use quorate_store::bbolt::ReadAt;
 use quorate_store::checkpoint::{self, OpenOptions};
-use quorate_store::jobs::{JobError, JobKind, JobOptions};
+use quorate_store::jobs::JobOptions;
 use quorate_store::members::Member;
 use quorate_store::restart::{IndexLoader, RestartError};
 use quorate_store::snapshot::{self, InstallError, NewCluster, SnapshotFile, Verification};
@@ -25,7 +25,8 @@ use quorate_store::store::{Store, StoreOptions};
 use quorate_wal::{self as wal, Log};
 use thiserror::Error;
 
-use crate::{Allowed, JobRunner, Progress, applier};
+use crate::work::{Work, WorkError};
+use crate::{JobRunner, applier};
 
 /// The term of the entries that a new cluster's log begins with.
 const FIRST_TERM: u64 = 1;
@@ -78,7 +79,7 @@ pub enum FoundingError {
     Restart(#[from] RestartError),
     /// The store cannot be written.
     #[error(transparent)]
-    Store(#[from] JobError),
+    Store(#[from] WorkError),
     /// The log cannot be written.
     #[error("the write-ahead log cannot be written")]
     Log(#[from] wal::Failure),
@@ -143,20 +144,17 @@ impl Founder {
         let mut loader = IndexLoader::default();
         let opened = checkpoint::open(store_disk.files(), options, &mut loader)?;
         let mut store = Store::restart(self.store, &opened.state, loader, opened.log)?;
-        let mut work = Work { jobs: JobRunner::new(opened.jobs), disk: store_disk, wait };
+        let mut work = Work::new(JobRunner::new(opened.jobs), store_disk, wait);
         let mut install = content.install(&mut store)?;
         loop {
-            while store.mvcc().log().must_wait() || store.mvcc().log().is_flush_due() {
-                work.step(&mut store, Allowed::Flush)?;
-            }
+            work.flush(&mut store)?;
             if install.step(&mut store)? == snapshot::Progress::Done {
                 break;
             }
         }
         let _ = install.finish(&mut store);
         applier::note_conf_state(&mut store);
-        work.jobs.request_checkpoint();
-        while work.step(&mut store, Allowed::All)? != Some(JobKind::Checkpoint) {}
+        work.checkpoint(&mut store)?;
         Ok(Founded {
             revision: store.revision(),
             compact_revision: store.compact_revision(),
@@ -200,36 +198,5 @@ impl Founder {
             }
         }
         Ok(())
-    }
-}
-
-/// The store's background work, waited for.
-struct Work<'disk> {
-    jobs: JobRunner,
-    disk: &'disk mut dyn Disk,
-    wait: &'disk mut dyn FnMut() -> bool,
-}
-
-impl Work<'_> {
-    /// One step; the job that it ended.
-    fn step(
-        &mut self,
-        store: &mut Store,
-        allowed: Allowed,
-    ) -> Result<Option<JobKind>, FoundingError> {
-        let running = self.jobs.running();
-        match self.jobs.step(store, self.disk, allowed)? {
-            Progress::Idle | Progress::More => Ok(None),
-            Progress::Done(_) => Ok(running),
-            Progress::Waiting => {
-                let mut completions = Vec::new();
-                self.disk.poll(&mut completions);
-                if completions.is_empty() && !(self.wait)() {
-                    return Err(FoundingError::Stopped);
-                }
-                completions.into_iter().for_each(|end| self.jobs.on_completion(end));
-                Ok(None)
-            }
-        }
     }
 }

@@ -21,6 +21,9 @@ mod job_runner;
 mod log_writer;
 pub mod open;
 pub mod route;
+pub mod stopped;
+mod work;
 
 pub use job_runner::{Allowed, JobRunner, Progress};
 pub use log_writer::{Freed, LogWriter};
+pub use work::WorkError;

@@ -18,6 +18,8 @@ Commands:
   dev        Run a whole cluster on this machine, to try things out.
   log        Look into the write-ahead log of a member, or repair it.
   snapshot   Make a backup, look into one, or make members of one.
+  data       Look into data directories of members that do not run.
+  recover    Make a new cluster of what is left of one that lost its majority.
   help       Show this help.
 
   quorate COMMAND --help says more. quorate --version shows versions.

@@ -11,10 +11,10 @@
 
 mod connect;
 pub(crate) mod print;
-mod progress;
-mod restore;
-mod save;
-mod source;
+pub(crate) mod progress;
+pub(crate) mod restore;
+pub(crate) mod save;
+pub(crate) mod source;
 mod status;
 
 use std::process::ExitCode;

@@ -67,6 +67,17 @@ impl Figure {
         let text = value.to_string();
         Self { title, key, json: value.into(), field, plain: text.clone(), text }
     }
+
+    /// A word that reads the same everywhere.
+    pub(crate) fn word(
+        title: &'static str,
+        key: &'static str,
+        field: &'static str,
+        text: impl Into<String>,
+    ) -> Self {
+        let text = text.into();
+        Self { title, key, json: text.clone().into(), field, plain: text.clone(), text }
+    }
 }
 
 /// One row of figures; several only in a box or as lines.

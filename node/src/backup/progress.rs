@@ -12,7 +12,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_secs(2);
 
 /// Counts bytes, and tells people from time to time.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     step: Cell<&'static str>,
     done: Cell<u64>,
     total: Cell<u64>,
@@ -20,20 +20,20 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let next = Cell::new(Instant::now() + SILENCE);
         Self { step: Cell::new(""), done: Cell::new(0), total: Cell::new(0), next }
     }
 
     /// Begin with a step, which is done after so many bytes, about.
-    pub(super) fn begin(&self, step: &'static str, total: u64) {
+    pub(crate) fn begin(&self, step: &'static str, total: u64) {
         self.step.set(step);
         self.done.set(0);
         self.total.set(total);
     }
 
     /// So many bytes more are done.
-    pub(super) fn add(&self, done: u64) {
+    pub(crate) fn add(&self, done: u64) {
         self.done.set(self.done.get().saturating_add(done));
         let now = Instant::now();
         if now >= self.next.get() {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use quorate_api::identity::format_id;
 use quorate_member::founding::{Founded, Founder};
-use quorate_store::snapshot::{DigestRule, FileError, InstallError, SnapshotFile, Verification};
+use quorate_store::snapshot::{DigestRule, FileError, InstallError, SnapshotFile};
 
 use super::one_file;
 use super::progress::Progress;
@@ -28,28 +28,14 @@ const OF_MEMBER: [&str; 6] = [
     "initial-advertise-peer-urls",
 ];
 
-/// The others.
-static FLAGS: [Flag; 4] = [
+/// Those of the file.
+static FLAGS: [Flag; 2] = [
     Flag {
         name: "skip-hash-check",
         default: "false",
         kind: Kind::Boolean,
         help: "Do without the SHA-256 at the file's end, which the database of a data directory of \
                etcd's does not have.",
-    },
-    Flag {
-        name: "bump-revision",
-        default: "0",
-        kind: Kind::Unsigned,
-        help: "Raise the revision by this, above what clients saw after the backup was made. \
-               Needs --mark-compacted.",
-    },
-    Flag {
-        name: "mark-compacted",
-        default: "false",
-        kind: Kind::Boolean,
-        help: "Compact up to the raised revision, so that all watches begin anew. Needs \
-               --bump-revision.",
     },
     Flag {
         name: "initial-memory-map-size",
@@ -59,12 +45,30 @@ static FLAGS: [Flag; 4] = [
     },
 ];
 
+/// Those of the revision.
+static BUMP: [Flag; 2] = [
+    Flag {
+        name: "bump-revision",
+        default: "0",
+        kind: Kind::Unsigned,
+        help: "Raise the revision by this, above what clients saw and what is not there any more. \
+               Needs --mark-compacted.",
+    },
+    Flag {
+        name: "mark-compacted",
+        default: "false",
+        kind: Kind::Boolean,
+        help: "Compact up to the raised revision, so that all watches begin anew. Needs \
+               --bump-revision.",
+    },
+];
+
 /// The most by which the revision is raised: revisions stay far from the end of their numbers.
 const BUMP_MAX: u64 = 1 << 60;
 
 /// Why nothing was restored.
 #[derive(Debug, thiserror::Error)]
-enum RestoreError {
+pub(crate) enum RestoreError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -99,21 +103,29 @@ pub(super) fn command(arguments: &[String]) -> ExitCode {
         Ok(file) => file.to_owned(),
         Err(code) => return code,
     };
-    let asked = match Asked::of(&given) {
-        Ok(asked) => asked,
+    let bump = match bump(&given) {
+        Ok(bump) => bump,
         Err(why) => {
             eprintln!("{RESTORE}: {why}");
             return ExitCode::from(args::EXIT_USAGE);
         }
     };
-    match restore(&file, given, asked) {
-        Ok(()) => ExitCode::SUCCESS,
+    match restore(&file, given, bump) {
+        Ok(report) => {
+            print!("{report}");
+            ExitCode::SUCCESS
+        }
         Err(error) => args::failure(&error),
     }
 }
 
 fn flags() -> impl Iterator<Item = &'static Flag> + Clone {
-    table::flags().filter(|flag| OF_MEMBER.contains(&flag.name)).chain(&FLAGS)
+    flags_of_new_cluster().chain(&FLAGS)
+}
+
+/// The flags that say which member of which new cluster is made, and of what revision.
+pub(crate) fn flags_of_new_cluster() -> impl Iterator<Item = &'static Flag> + Clone {
+    table::flags().filter(|flag| OF_MEMBER.contains(&flag.name)).chain(&BUMP)
 }
 
 fn help() -> String {
@@ -127,71 +139,83 @@ fn help() -> String {
     )
 }
 
-/// What is asked for besides the member.
-#[derive(Clone, Copy)]
-struct Asked {
-    digest: DigestRule,
-    revision_bump: i64,
-}
-
-impl Asked {
-    fn of(given: &Given) -> Result<Self, String> {
-        let boolean = |flag: &str| {
-            given.values.get(flag).and_then(|value| args::boolean(value)).unwrap_or(false)
-        };
-        let bump = given.values.get("bump-revision").and_then(|value| args::unsigned(value));
-        let bump = bump.unwrap_or(0);
-        if (bump > 0) != boolean("mark-compacted") {
-            return Err("--bump-revision and --mark-compacted are given together: a higher \
-                        revision alone would leave watches in a past that is gone"
-                .to_owned());
-        }
-        if bump > BUMP_MAX {
-            return Err(format!("--bump-revision={bump} is too large: give at most {BUMP_MAX}"));
-        }
-        let digest =
-            if boolean("skip-hash-check") { DigestRule::Skip } else { DigestRule::Required };
-        Ok(Self { digest, revision_bump: bump.cast_signed() })
+/// By how much the revision is raised.
+///
+/// # Errors
+/// What is asked for wrongly.
+pub(crate) fn bump(given: &Given) -> Result<i64, String> {
+    let bump = given.values.get("bump-revision").and_then(|value| args::unsigned(value));
+    let bump = bump.unwrap_or(0);
+    if (bump > 0) != is_on(given, "mark-compacted") {
+        return Err("--bump-revision and --mark-compacted are given together: a higher revision \
+                    alone would leave watches in a past that is gone"
+            .to_owned());
     }
+    if bump > BUMP_MAX {
+        return Err(format!("--bump-revision={bump} is too large: give at most {BUMP_MAX}"));
+    }
+    Ok(bump.cast_signed())
 }
 
-fn restore(file: &str, given: Given, asked: Asked) -> Result<(), RestoreError> {
-    let config = config(given)?;
-    founding::check_empty(&config)?;
-    let founder = member::founder(&config);
-    let content = verify(file, &founder, asked)?;
-    let founded = founding::found(&config, &founder, content)?;
-    print!("{}", report(file, &config, &founder, &founded));
-    Ok(())
+fn is_on(given: &Given, flag: &str) -> bool {
+    given.values.get(flag).and_then(|value| args::boolean(value)).unwrap_or(false)
 }
 
-/// The member, by the rules that hold for one that starts.
-fn config(mut given: Given) -> Result<Config, ConfigError> {
-    given.values.retain(|flag, _| OF_MEMBER.contains(flag));
-    given.words.clear();
-    let (config, _) = Config::read(&given)?;
-    config.check_initial_cluster()?;
-    Ok(config)
-}
-
-/// Read all of the file before anything is made of it.
-fn verify(
-    file: &str,
-    founder: &Founder,
-    asked: Asked,
-) -> Result<Verification<Source>, RestoreError> {
+fn restore(file: &str, given: Given, bump: i64) -> Result<String, RestoreError> {
+    let digest =
+        if is_on(&given, "skip-hash-check") { DigestRule::Skip } else { DigestRule::Required };
+    let target = Target::of(given)?;
     let progress = Rc::new(Progress::new());
     let source = Source::open(Path::new(file), progress.clone())?;
-    let bytes = source.bytes();
-    progress.begin("compared with its SHA-256", bytes);
-    let snapshot = SnapshotFile::open(source, asked.digest)
-        .map_err(|source| RestoreError::File { file: file.to_owned(), source })?;
-    progress.begin("looked through", bytes);
-    let content = founder
-        .verify(snapshot, asked.revision_bump)
-        .map_err(|source| RestoreError::Content { file: file.to_owned(), source })?;
-    progress.begin("taken over", bytes);
-    Ok(content)
+    target.make(file, source, digest, bump, &progress)
+}
+
+/// A member that is to be made.
+pub(crate) struct Target {
+    pub(crate) config: Config,
+    founder: Founder,
+}
+
+impl Target {
+    /// The member, by the rules that hold for one that starts; there is nothing in its directory.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub(crate) fn of(mut given: Given) -> Result<Self, RestoreError> {
+        given.values.retain(|flag, _| OF_MEMBER.contains(flag));
+        given.words.clear();
+        let (config, _) = Config::read(&given)?;
+        config.check_initial_cluster()?;
+        founding::check_empty(&config)?;
+        let founder = member::founder(&config);
+        Ok(Self { config, founder })
+    }
+
+    /// Make it of a file, all of which is read before anything is made; what to tell people.
+    ///
+    /// # Errors
+    /// What is wrong with the file, or the directory.
+    pub(crate) fn make(
+        &self,
+        file: &str,
+        source: Source,
+        digest: DigestRule,
+        bump: i64,
+        progress: &Progress,
+    ) -> Result<String, RestoreError> {
+        let bytes = source.bytes();
+        progress.begin("compared with its SHA-256", bytes);
+        let snapshot = SnapshotFile::open(source, digest)
+            .map_err(|source| RestoreError::File { file: file.to_owned(), source })?;
+        progress.begin("looked through", bytes);
+        let content = self
+            .founder
+            .verify(snapshot, bump)
+            .map_err(|source| RestoreError::Content { file: file.to_owned(), source })?;
+        progress.begin("taken over", bytes);
+        let founded = founding::found(&self.config, &self.founder, content)?;
+        Ok(report(file, &self.config, &self.founder, &founded))
+    }
 }
 
 fn report(file: &str, config: &Config, founder: &Founder, founded: &Founded) -> String {

@@ -108,8 +108,8 @@ enum SaveError {
     Stream { endpoint: String, why: &'static str },
     #[error("{endpoint}: not done within --command-timeout={timeout:?}")]
     Timeout { endpoint: String, timeout: Duration },
-    #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Part(#[from] PartError),
     #[error("cannot start: {0}")]
     Runtime(io::Error),
 }
@@ -288,8 +288,16 @@ async fn save(target: &Target, mut part: Part, file: &Path) -> Result<String, Sa
     Ok(version)
 }
 
+/// A file or folder that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub(crate) struct PartError {
+    path: PathBuf,
+    source: io::Error,
+}
+
 /// The file until it is whole; removed if it does not become so.
-struct Part {
+pub(crate) struct Part {
     path: PathBuf,
     file: File,
     digest: Sha256,
@@ -299,17 +307,17 @@ struct Part {
 }
 
 impl Part {
-    fn create(file: &Path) -> Result<Self, SaveError> {
+    pub(crate) fn create(file: &Path) -> Result<Self, PartError> {
         let mut path = file.as_os_str().to_owned();
         path.push(".part");
         let path = PathBuf::from(path);
         let created =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let file = created.map_err(|source| SaveError::Io { path: path.clone(), source })?;
+        let file = created.map_err(|source| PartError { path: path.clone(), source })?;
         Ok(Self { path, file, digest: Sha256::new(), tail: Vec::new(), is_named: false })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), SaveError> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), PartError> {
         self.tail.extend_from_slice(bytes);
         let before = self.tail.len().saturating_sub(DIGEST_BYTES);
         self.digest.update(&self.tail[..before]);
@@ -317,23 +325,23 @@ impl Part {
         self.file.write_all(bytes).map_err(|source| self.failed(source))
     }
 
-    fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.tail.len() == DIGEST_BYTES && self.digest.clone().finalize()[..] == self.tail[..]
     }
 
     /// Make it durable under its name.
-    fn name(mut self, file: &Path) -> Result<(), SaveError> {
+    pub(crate) fn name(mut self, file: &Path) -> Result<(), PartError> {
         self.file.sync_all().map_err(|source| self.failed(source))?;
         fs::rename(&self.path, file).map_err(|source| self.failed(source))?;
         self.is_named = true;
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| SaveError::Io { path: folder.to_owned(), source })
+        synced.map_err(|source| PartError { path: folder.to_owned(), source })
     }
 
-    fn failed(&self, source: io::Error) -> SaveError {
-        SaveError::Io { path: self.path.clone(), source }
+    fn failed(&self, source: io::Error) -> PartError {
+        PartError { path: self.path.clone(), source }
     }
 }
 

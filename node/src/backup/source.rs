@@ -13,7 +13,7 @@ use super::progress::Progress;
 
 /// Why a file is not opened.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SourceError {
+pub(crate) enum SourceError {
     /// It cannot be opened.
     #[error("{}: {source}", path.display())]
     Io {
@@ -32,14 +32,14 @@ pub(super) enum SourceError {
 }
 
 /// A file to read, which is never changed.
-pub(super) struct Source {
+pub(crate) struct Source {
     file: File,
     length: u64,
     progress: Rc<Progress>,
 }
 
 impl Source {
-    pub(super) fn open(path: &Path, progress: Rc<Progress>) -> Result<Self, SourceError> {
+    pub(crate) fn open(path: &Path, progress: Rc<Progress>) -> Result<Self, SourceError> {
         let failed = |source| SourceError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
@@ -49,7 +49,13 @@ impl Source {
         Ok(Self { file, length: metadata.len(), progress })
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    /// A file that is open already.
+    pub(crate) fn of(file: File, progress: Rc<Progress>) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(Self { file, length, progress })
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
         self.length
     }
 }

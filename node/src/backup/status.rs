@@ -116,20 +116,12 @@ fn figures(status: &Status) -> Vec<Figure> {
         text: print::bytes(*bytes),
         ..Figure::number("total size", "totalSize", "Size", *bytes)
     };
-    let version = Figure {
-        title: "version",
-        key: "version",
-        json: version.clone().into(),
-        field: "Version",
-        plain: version.clone(),
-        text: version,
-    };
     vec![
         hexadecimal,
         Figure::number("revision", "revision", "Revision", *revision),
         Figure::number("total keys", "totalKey", "Keys", *keys),
         size,
-        version,
+        Figure::word("version", "version", "Version", version),
     ]
 }
 

@@ -65,6 +65,8 @@ pub struct Config {
     pub initial_cluster: InitialCluster,
     /// What an empty directory becomes.
     pub initial_cluster_state: ClusterState,
+    /// Whether a directory with data becomes the only member of its cluster.
+    pub force_new_cluster: bool,
     /// Keeps clusters with the same URLs apart.
     pub initial_cluster_token: String,
     /// Milliseconds from tick to tick, above 0.

@@ -99,6 +99,7 @@ impl Config {
                 "existing" => ClusterState::Existing,
                 _ => ClusterState::New,
             },
+            force_new_cluster: values.boolean("force-new-cluster"),
             initial_cluster_token: values.text("initial-cluster-token").to_owned(),
             heartbeat_ms: values.unsigned("heartbeat-interval"),
             election_ms: values.unsigned("election-timeout"),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate_disk::Files;
 
 /// Opens files to read, and makes nothing.
-pub(super) struct Folder(pub(super) PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Files for Folder {
     fn read(&self, path: &str, offset: u64, length: usize) -> io::Result<Bytes> {

@@ -13,6 +13,8 @@ mod folder;
 mod print;
 mod repair;
 
+pub(crate) use folder::Folder;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -13,6 +13,7 @@
 //! Locks are taken in this order: the core, background's tools, the store, the hub, what waits. No
 //! lock is held across an `.await`.
 
+mod alone;
 mod applier;
 mod background;
 mod clock;
@@ -48,8 +49,8 @@ use tokio::sync::watch;
 pub use membership::Change;
 pub use requests::Here;
 pub use snapshots::PinnedSnapshot;
-pub(crate) use start::founder;
 pub use start::{Directory, Running, StartError, bootstrap, is_empty, named};
+pub(crate) use start::{founder, settings_to_read};
 pub use stop::Stop;
 pub(crate) use waiters::deliver;
 pub use watches::WatchStream;

@@ -17,6 +17,7 @@ use quorate_disk::{
 use quorate_member::founding::Founder;
 use quorate_member::open::{self, Finding, Fresh, OpenError, Opened, Settings};
 use quorate_member::route::RequestLimits;
+use quorate_member::stopped::StoppedError;
 use quorate_raft::NodeId;
 use quorate_replica::{BootError, Replica};
 use quorate_store::jobs::JobOptions;
@@ -25,6 +26,7 @@ use quorate_store::store::StoreOptions;
 use quorate_store::watch::WatchOptions;
 use tokio::sync::watch;
 
+use super::alone;
 use super::applier::Applier;
 use super::background::Background;
 use super::clock::Clock;
@@ -60,6 +62,11 @@ pub enum StartError {
     Unfinished(PathBuf),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(
+        "--force-new-cluster: {0}; nothing is changed: start another member of this cluster \
+         with it, or see `quorate recover --help` and `quorate log repair --help`"
+    )]
+    Alone(#[source] StoppedError),
     #[error("the write-ahead log cannot be written")]
     Log(#[from] quorate_wal::Failure),
     #[error(transparent)]
@@ -98,6 +105,12 @@ pub(crate) fn founder(config: &Config) -> Founder {
     let fresh = Fresh::Bootstrap { cluster, member, members: members.clone() };
     let Settings { log, store, jobs, .. } = settings(config, fresh, boot);
     Founder { cluster, member, members, boot, log, store, jobs }
+}
+
+/// How a directory is read on which nobody runs.
+#[must_use]
+pub(crate) fn settings_to_read(config: &Config) -> Settings {
+    settings(config, Fresh::Join { cluster: 0, member: 0 }, 0)
 }
 
 /// The ids of the new cluster and of this member of it, and all first members.
@@ -167,6 +180,9 @@ impl Directory {
         };
         let mut log_disk = folder(config.log_folder())?;
         let store_disk = folder(config.store_folder())?;
+        if config.force_new_cluster && !is_empty(config) {
+            alone::force(config, &settings, &log_disk)?;
+        }
         let mut opening = open::open(&settings, &mut log_disk, store_disk.files())?;
         for finding in opening.findings() {
             say(finding);

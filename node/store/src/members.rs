@@ -149,6 +149,14 @@ impl Members {
         self.members.insert(member.id, member);
     }
 
+    /// Remove all but one, who need not have been a member.
+    pub(crate) fn leave_to(&mut self, member: Member) {
+        self.removed.extend(self.members.keys());
+        self.removed.remove(&member.id);
+        self.members.clear();
+        self.insert(member);
+    }
+
     /// Note an id as removed.
     pub(crate) fn insert_removed(&mut self, id: u64) {
         self.removed.insert(id);

@@ -15,7 +15,7 @@ use crate::entry::{Answer, Applied, Entry, Fatal};
 use crate::hash::{self, KvHash};
 use crate::lease::Leases;
 use crate::log::{LogOptions, RevisionLog};
-use crate::members::Members;
+use crate::members::{Member, Members};
 use crate::mvcc::index::Index;
 use crate::mvcc::range::RangeOutcome;
 use crate::mvcc::{FIRST_REVISION, Mvcc, ReadError, Revisions};
@@ -123,6 +123,19 @@ impl Store {
         self.applied_index = entry.index;
         self.applied_term = entry.term;
         Ok(applied)
+    }
+
+    /// Leave the cluster to one member, as if an entry of its own had done so: the others are
+    /// removed for ever. Its configuration is the caller's to note.
+    ///
+    /// # Panics
+    /// If the entry would not be the next one.
+    pub fn leave_to(&mut self, member: Member, (index, term): (u64, u64)) {
+        assert_eq!(index, self.applied_index + 1, "entries are applied in order");
+        assert!(term >= self.applied_term, "terms never go back");
+        self.tables.members.leave_to(member);
+        self.applied_index = index;
+        self.applied_term = term;
     }
 
     /// Answer a range at once; for large ones see [`crate::mvcc::range::RangeCursor`].

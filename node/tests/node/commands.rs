@@ -52,6 +52,9 @@ fn help_is_no_failure() {
         &["snapshot", "status", "--help"],
         &["snapshot", "hashkv", "--help"],
         &["snapshot", "restore", "-h"],
+        &["data"],
+        &["data", "status", "--help"],
+        &["recover", "--help"],
     ] {
         let output = quorate(words);
         assert_eq!(output.status.code(), Some(0), "{words:?}");
@@ -71,6 +74,12 @@ fn exit_codes_are_etcds() {
         (&["snapshto"], 2, "did you mean \"snapshot\"?"),
         (&["snapshot", "restor"], 2, "did you mean \"restore\"?"),
         (&["snapshot", "status"], 2, "give one FILE"),
+        (&["data", "stats"], 2, "did you mean \"status\"?"),
+        (&["data", "status"], 2, "give DATA_DIR"),
+        (&["data", "status", "nothing-here"], 1, "no such directory"),
+        (&["recover"], 2, "give the data directories"),
+        (&["recover", "a", "--save=b", "--name=c"], 2, "--save makes no member"),
+        (&["recover", "a", "--bump-revision=5"], 2, "are given together"),
         (&["snapshot", "status", "-w", "xml", "a"], 2, "one of simple, table, json, fields"),
         (&["snapshot", "status", "nothing-here"], 1, "nothing-here: No such file"),
         (&["dev", "x"], 2, "is not a flag"),

@@ -18,6 +18,7 @@
 mod create;
 mod error;
 mod peers;
+mod read;
 mod resume;
 mod start_over;
 
@@ -40,6 +41,7 @@ use resume::resume;
 use start_over::start_over;
 
 pub use error::{OpenError, StoreError};
+pub(crate) use read::{Read, read};
 
 /// What a member is opened with.
 #[derive(Clone, Debug)]
@@ -188,10 +190,7 @@ fn go_on(
     recovered: wal::Recovered,
 ) -> Result<Opening, OpenError> {
     let identity = wal::Identity { boot: settings.boot, ..recovered.identity };
-    let log_start = recovered.entries.first().map_or_else(
-        || recovered.mark.as_ref().map_or(1, |mark| mark.index + 1),
-        |entry| entry.index,
-    );
+    let log_start = log_start(&recovered);
     let noted = checkpoint::noted_damage(&*store_files).map_err(StoreError::from)?;
     if let Some(what) = noted
         && has_peers_by_log(settings, &recovered)?
@@ -211,6 +210,14 @@ fn go_on(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The first index that the log holds.
+fn log_start(recovered: &wal::Recovered) -> u64 {
+    recovered.entries.first().map_or_else(
+        || recovered.mark.as_ref().map_or(1, |mark| mark.index + 1),
+        |entry| entry.index,
+    )
 }
 
 fn hard_state_for_log(hard_state: HardState) -> wal::HardState {

@@ -26,7 +26,7 @@ pub(super) fn resume(
     let has_peers = has_peers(settings, &store, &recovered, &entries);
     let mut repair = None;
     let boot_number = settings.boot;
-    let wait = match &recovered.outcome {
+    let mut wait = match &recovered.outcome {
         Outcome::Clean => log.resume(log_disk, boot_number),
         Outcome::TornTail { file, offset, .. } => {
             findings.push(Finding::TornTail { file: file.clone(), offset: *offset });
@@ -47,13 +47,17 @@ pub(super) fn resume(
     if repair.is_none()
         && let Some(to) = recovered.repairing_until
     {
-        findings.push(Finding::Repairing { to });
-        let term = recovered.hard_state.term;
-        let vote = VoteMemory::UncertainFrom(term);
-        repair = Some(Repair { last_index: to, last_term: term, vote });
+        if has_peers || store.applied_index() < to {
+            findings.push(Finding::Repairing { to });
+            let term = recovered.hard_state.term;
+            let vote = VoteMemory::UncertainFrom(term);
+            repair = Some(Repair { last_index: to, last_term: term, vote });
+        } else {
+            // It has everything, and those whom its votes could mislead are gone.
+            wait = log.finish_repair(log_disk);
+        }
     }
     let mut boot = boot_of(&store, &recovered, entries, repair);
-    let mut wait = wait;
     if begin_at_checkpoint(&mut boot) {
         wait = log.append(log_disk, mark_batch(&boot));
     }
@@ -71,7 +75,7 @@ pub(super) fn resume(
     Ok(Opening { opened, wait })
 }
 
-fn boot_of(
+pub(super) fn boot_of(
     store: &Store,
     recovered: &wal::Recovered,
     entries: Vec<Entry>,
@@ -105,7 +109,7 @@ fn boot_of(
 /// Where the log is not what led to the checkpoint, it begins anew behind it: a snapshot was
 /// installed and the log did not hear of it, or damage brought back entries that others had
 /// replaced. Whether that is so.
-fn begin_at_checkpoint(boot: &mut Boot) -> bool {
+pub(super) fn begin_at_checkpoint(boot: &mut Boot) -> bool {
     let Checkpoint { index, term, .. } = boot.checkpoint;
     let (start, _) = boot.log_start;
     let known = match index.checked_sub(start + 1) {

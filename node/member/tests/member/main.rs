@@ -1,6 +1,7 @@
 //! A member's directory, log, store and requests, on a disk that fails.
 #![allow(clippy::unwrap_used, reason = "the panic of a test is its report")]
 
+mod alone;
 mod contradictions;
 mod directory;
 mod founding;

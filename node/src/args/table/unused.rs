@@ -1,6 +1,6 @@
 //! Flags for parts of etcd that are not part of this server.
 
-use super::{Entry, accepted, refused};
+use super::{Entry, accepted, works};
 use crate::args::kind::Kind::{Boolean, Duration, Ignored, OneOf, Signed, Text, Unsigned};
 use crate::args::syntax::Flag;
 
@@ -79,12 +79,13 @@ pub(super) static WITHOUT_EFFECT: [Entry; 14] = [
 ];
 
 pub(super) static UNSAFE: [Entry; 2] = [
-    refused(
+    works(
         "force-new-cluster",
         "false",
         Boolean,
-        "Make a cluster of this member alone, out of its data.",
-        "Not supported.",
+        "Make this member the only one of its cluster, with the data that it has; the others are \
+         removed. For when they are lost for ever. Only for one start: every start with it removes \
+         whoever was added since.",
     ),
     accepted(
         "unsafe-no-fsync",

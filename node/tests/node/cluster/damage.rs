@@ -13,7 +13,7 @@ use crate::process::quorate;
 
 /// What happens to the middle of a file.
 #[derive(Clone, Copy, Debug)]
-enum Harm {
+pub(super) enum Harm {
     FlipByte,
     ZeroSector,
 }
@@ -28,7 +28,7 @@ const SEAL: &[u8] = b"QSea";
 const STARTS_MAX: usize = 3;
 
 /// Harm the file in the middle of what is written of it.
-fn harm(path: &PathBuf, harm: Harm) {
+pub(super) fn harm(path: &PathBuf, harm: Harm) {
     let bytes = std::fs::read(path).expect("a file");
     let used = bytes.iter().rposition(|byte| *byte != 0).expect("something is written") as u64;
     let file = std::fs::File::options().read(true).write(true).open(path).expect("a file");
@@ -65,7 +65,7 @@ fn files(member: &Member, folder: &str, begin: &str, end: &str) -> Vec<PathBuf> 
 }
 
 /// The log file that is written.
-fn log_file(member: &Member) -> PathBuf {
+pub(super) fn log_file(member: &Member) -> PathBuf {
     files(member, "log", "0", ".log").swap_remove(0)
 }
 

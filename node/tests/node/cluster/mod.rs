@@ -4,6 +4,7 @@
 //! terminate, change files of a member that is down, ask through the ports. What it expects is
 //! that every acknowledged write is there on every member, and that the members' hashes agree.
 
+mod alone;
 mod catch_up;
 mod compaction;
 mod damage;
@@ -11,6 +12,7 @@ mod disk;
 mod handover;
 mod load;
 mod membership;
+mod recover;
 mod restart;
 
 use std::collections::BTreeMap;
@@ -150,4 +152,17 @@ async fn contents(client: &Client) -> Result<(i64, BTreeMap<String, String>), Er
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
     let kvs = answer.kvs.iter().map(|kv| (text(&kv.key), text(&kv.value))).collect();
     Ok((answer.header.expect("a header").revision, kvs))
+}
+
+/// All keys with their values as this member has them, up to date or not.
+async fn serializable(client: &Client) -> Result<BTreeMap<String, String>, Error> {
+    let all = RangeRequest {
+        key: "\0".into(),
+        range_end: "\0".into(),
+        serializable: true,
+        ..RangeRequest::default()
+    };
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+    let kvs = client.range(all).await?.kvs;
+    Ok(kvs.iter().map(|kv| (text(&kv.key), text(&kv.value))).collect())
 }

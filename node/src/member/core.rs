@@ -60,6 +60,8 @@ struct State {
 enum Closing {
     No,
     Asked,
+    /// The log has failed: nothing is written, sent or decided any more, and the member ends.
+    Failed,
 }
 
 impl Core {
@@ -187,6 +189,9 @@ impl Shared {
         if disk_has_news {
             self.hear_disk(state, &mut events);
         }
+        if state.closing == Closing::Failed {
+            return;
+        }
         for event in events.drain(..) {
             state.replica.on(now, event);
         }
@@ -206,12 +211,13 @@ impl Shared {
     }
 
     fn hear_disk(&self, state: &mut State, events: &mut Vec<Event>) {
-        let State { disk, writer, completions, .. } = state;
-        let Some(disk) = disk else { return };
+        let State { disk, writer, completions, closing, .. } = state;
+        let (Some(disk), false) = (disk, *closing == Closing::Failed) else { return };
         disk.poll(completions);
         for completion in completions.drain(..) {
             let mut freed = Freed::default();
             if let Err(failure) = writer.on_completion(disk, completion, &mut freed) {
+                *closing = Closing::Failed;
                 self.stop(Stop::LogFailed(error_chain(&failure)));
                 return;
             }
@@ -308,9 +314,10 @@ impl Shared {
     /// How much room the log has; a full disk is asked again.
     pub(super) fn retry_log_space(&self) -> Space {
         let mut state = self.core.state.lock();
-        let State { disk, writer, .. } = &mut *state;
+        let State { disk, writer, closing, .. } = &mut *state;
         let space = writer.log().space();
-        if let (Space::Low { .. }, Some(disk)) = (space, disk) {
+        let has_failed = *closing == Closing::Failed;
+        if let (Space::Low { .. }, Some(disk), false) = (space, disk, has_failed) {
             writer.retry_space(disk);
         }
         drop(state);

@@ -118,18 +118,24 @@ async fn a_full_disk_refuses_writes_and_goes_on() {
 /// How many syncs the disk takes before one fails. A member's start takes fewer.
 const SYNCS: usize = 400;
 
-#[tokio::test]
-async fn a_failed_sync_ends_the_member_and_costs_nothing_that_was_acknowledged() {
+/// The member's program, where a sync fails after so many.
+fn under_failing_syncs() -> Option<Command> {
     if Command::new("strace").arg("-V").output().is_err() {
         eprintln!("SKIPPED: there is no strace");
-        return;
+        return None;
     }
-    let mut cluster = Cluster::new("failed-sync", 1, &[]);
     let mut under = Command::new("strace");
     let inject = format!("inject=fdatasync:error=EIO:when={SYNCS}+");
     // The member stays this process's child, so that it can be waited for.
     under.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", &inject]);
     under.arg(env!("CARGO_BIN_EXE_quorate"));
+    Some(under)
+}
+
+#[tokio::test]
+async fn a_failed_sync_ends_the_member_and_costs_nothing_that_was_acknowledged() {
+    let Some(under) = under_failing_syncs() else { return };
+    let mut cluster = Cluster::new("failed-sync", 1, &[]);
     cluster.members[0].start_under(under);
     cluster.wait_ready().await;
     let client = cluster.client();
@@ -154,5 +160,38 @@ async fn a_failed_sync_ends_the_member_and_costs_nothing_that_was_acknowledged()
     if found.contains_key(&key) {
         cluster.written.insert(key, value);
     }
+    cluster.check().await;
+}
+
+/// Clients that keep entries coming while the disk fails.
+const WRITERS: usize = 4;
+
+#[tokio::test]
+async fn what_peers_send_to_a_member_whose_log_failed_does_not_matter() {
+    let Some(under) = under_failing_syncs() else { return };
+    let mut cluster = Cluster::new("failed-sync-of-three", 3, &[]);
+    cluster.members[0].start_under(under);
+    cluster.members[1].start();
+    cluster.members[2].start();
+    cluster.wait_ready().await;
+    let others = [cluster.members[1].client_url(), cluster.members[2].client_url()];
+    let write = async |writer: usize| {
+        let client = client(&others);
+        for number in 0.. {
+            // Refusals are of no matter here: it may be the leader whose disk fails.
+            let _ = put(&client, &format!("key/{writer}/{number:05}"), "value").await;
+        }
+    };
+    let status = tokio::select! {
+        status = cluster.members[0].wait_end() => status,
+        () = async { tokio::join!(write(0), write(1), write(2), write(WRITERS - 1)); } => unreachable!(),
+    };
+    let said = cluster.members[0].log();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("the write-ahead log cannot be written"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    cluster.members[0].start();
+    cluster.wait_ready().await;
+    (_, cluster.written) = contents(&cluster.client()).await.expect("answered");
     cluster.check().await;
 }

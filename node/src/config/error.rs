@@ -53,6 +53,13 @@ pub enum ConfigError {
     EmptyHost { flag: &'static str, urls: String, url: String },
     #[error("--{flag}: {value} is out of range")]
     Range { flag: &'static str, value: String },
+    #[error(
+        "--segment-bytes[{0}] must be a multiple of {sector} from {min} to {max}",
+        sector = super::read::SECTOR_BYTES,
+        min = super::read::SEGMENT_BYTES.start(),
+        max = super::read::SEGMENT_BYTES.end()
+    )]
+    SegmentBytes(u64),
     #[error("--heartbeat-interval must be >0 (set to 0ms)")]
     NoHeartbeat,
     #[error("--election-timeout must be >0 (set to 0ms)")]

@@ -81,6 +81,8 @@ pub struct Config {
     pub snapshot_entries: u64,
     /// Entries kept behind a checkpoint for members that lag.
     pub catch_up_entries: u64,
+    /// Bytes of a file of the log and of the store, a multiple of 512.
+    pub segment_bytes: u64,
     /// Bytes of live data above which writes are refused; `None` for no limit.
     pub quota_bytes: Option<u64>,
     /// How much history is kept without being asked.

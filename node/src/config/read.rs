@@ -1,6 +1,7 @@
 //! From what was typed to a configuration.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ use crate::args::{self, Given, gates};
 
 /// The longest election timeout, in milliseconds (etcd's).
 pub(super) const ELECTION_MS_MAX: u64 = 50_000;
+/// Sizes of a segment: the smallest holds some batches, the largest is what the store takes.
+pub(super) const SEGMENT_BYTES: RangeInclusive<u64> = (64 << 10)..=(256 << 20);
+/// Segments are whole sectors.
+pub(super) const SECTOR_BYTES: u64 = 512;
 
 /// Elections take at least so many heartbeats (etcd's).
 const ELECTION_HEARTBEATS_MIN: u64 = 5;
@@ -110,6 +115,7 @@ impl Config {
                 count => count,
             },
             catch_up_entries: values.unsigned("snapshot-catchup-entries"),
+            segment_bytes: segment_bytes(values.unsigned("segment-bytes"))?,
             quota_bytes: quota(values.signed("quota-backend-bytes")),
             auto_compaction: auto_compaction(&values)?,
             request_bytes_max: values.unsigned("max-request-bytes"),
@@ -274,6 +280,11 @@ fn initial_cluster(values: &Values<'_>) -> Result<InitialCluster, ConfigError> {
         InitialCluster::parse(text)
     };
     cluster.map_err(|source| ConfigError::Url { flag, source })
+}
+
+fn segment_bytes(bytes: u64) -> Result<u64, ConfigError> {
+    let fits = SEGMENT_BYTES.contains(&bytes) && bytes.is_multiple_of(SECTOR_BYTES);
+    if fits { Ok(bytes) } else { Err(ConfigError::SegmentBytes(bytes)) }
 }
 
 fn quota(bytes: i64) -> Option<u64> {

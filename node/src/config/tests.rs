@@ -39,6 +39,18 @@ fn defaults_are_etcds() {
 }
 
 #[test]
+fn the_size_of_segments_has_limits() {
+    assert_eq!(read(&[]).segment_bytes, 64 << 20);
+    assert_eq!(read(&["--segment-bytes=65536"]).segment_bytes, 65_536);
+    for bad in ["65024", "65537", "268435968", "0"] {
+        assert_eq!(
+            refusal(&[&format!("--segment-bytes={bad}")]),
+            format!("--segment-bytes[{bad}] must be a multiple of 512 from 65536 to 268435456")
+        );
+    }
+}
+
+#[test]
 fn a_name_alone_makes_a_cluster_of_one() {
     let config = read(&["--name=a", "--initial-advertise-peer-urls=http://10.0.0.1:2380"]);
     assert_eq!(config.initial_cluster.to_string(), "a=http://10.0.0.1:2380");

@@ -320,11 +320,14 @@ fn settings(config: &Config, fresh: Fresh, boot: u64) -> Settings {
     Settings {
         fresh,
         boot,
-        log: quorate_wal::Options::default(),
+        log: quorate_wal::Options {
+            segment_bytes: config.segment_bytes,
+            ..quorate_wal::Options::default()
+        },
         store: StoreOptions {
             lease_ttl_seconds_min,
             learners_max: config.learners_max,
-            log: LogOptions::default(),
+            log: LogOptions { segment_bytes: config.segment_bytes, ..LogOptions::default() },
         },
         jobs: JobOptions::default(),
     }

@@ -109,7 +109,7 @@ pub(super) static TIMING: [Entry; 10] = [
     ),
 ];
 
-pub(super) static LIMITS: [Entry; 10] = [
+pub(super) static LIMITS: [Entry; 11] = [
     works(
         "quota-backend-bytes",
         "0",
@@ -151,6 +151,13 @@ pub(super) static LIMITS: [Entry; 10] = [
         "Bytes of memory that the member may have: answers that would take more than their part of \
          it are refused. 0 for the control group's limit, or else the machine's. etcd has no such \
          flag.",
+    ),
+    works(
+        "segment-bytes",
+        "67108864",
+        Unsigned,
+        "Bytes of a file of the log, of which a new member makes three, and of the store: a \
+         multiple of 512 from 65536 to 268435456. etcd has no such flag.",
     ),
 ];
 

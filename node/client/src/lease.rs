@@ -1,9 +1,9 @@
 //! Leases.
 
 use quorate_api::etcdserverpb::{
-    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseLeasesRequest,
-    LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest,
-    LeaseTimeToLiveResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+    LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -61,8 +61,11 @@ impl Client {
         .await
     }
 
-    /// Renews a lease once. Its new TTL, in seconds; 0 if there is no such lease.
-    pub async fn lease_keep_alive(&self, id: i64) -> Result<i64, Error> {
+    /// Renews a lease once. A TTL of 0 says that there is no such lease.
+    pub async fn lease_keep_alive(
+        &self,
+        request: LeaseKeepAliveRequest,
+    ) -> Result<LeaseKeepAliveResponse, Error> {
         let call = |channel, request: Request<LeaseKeepAliveRequest>| async move {
             let (metadata, extensions, message) = request.into_parts();
             let request = Request::from_parts(metadata, extensions, tokio_stream::once(message));
@@ -70,6 +73,6 @@ impl Client {
             let ended = || Status::unavailable("the stream ended without an answer");
             Ok(Response::new(responses.message().await?.ok_or_else(ended)?))
         };
-        Ok(self.call(Repeat::Reads, LeaseKeepAliveRequest { id }, call).await?.ttl)
+        self.call(Repeat::Reads, request, call).await
     }
 }

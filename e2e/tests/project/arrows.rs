@@ -34,10 +34,12 @@ const RULES: &[Rule] = &[
         ],
         Some(&["bytes", "prost", "thiserror"]),
     ),
+    ("judge", &["quorate-api"], Some(&["bytes"])),
     ("sim-disk", &["quorate-disk"], Some(&["bytes"])),
     (
         "sim",
         &[
+            "judge",
             "quorate-api",
             "quorate-disk",
             "quorate-member",
@@ -66,7 +68,7 @@ const RULES: &[Rule] = &[
     ),
     ("quorate-operator-api", &[], None),
     ("quorate-operator", &["quorate-operator-api", "quorate-client", "quorate-api"], None),
-    ("e2e", &["quorate-operator-api", "quorate-client", "quorate-api"], None),
+    ("e2e", &["judge", "quorate-operator-api", "quorate-client", "quorate-api"], None),
 ];
 
 /// What a package never reaches, not even through others.
@@ -82,6 +84,7 @@ const NEVER: &[(&str, &[&str])] = &[
     ("quorate-store", RUNTIME),
     ("quorate-replica", RUNTIME),
     ("quorate-member", RUNTIME),
+    ("judge", RUNTIME),
     ("sim", RUNTIME),
 ];
 

@@ -1,22 +1,18 @@
-//! Between what clients of a run say and etcd's messages.
+//! Between what clients of a run say and the routes of a member.
 
-use bytes::Bytes;
+use judge::wire;
 use quorate_api::etcdserverpb as pb;
-use quorate_api::mvccpb;
 use quorate_member::route;
 use quorate_store::entry::Reply;
 
-use crate::history::{
-    Body, Compare, Consistency, DeleteRange, Event, EventKind, KeyValue, Projection, Put, Range,
-    RangeResult, Relation, Request, Target, Txn, TxnOperation, WatchCreate, WatchMessage,
-};
+use crate::history::{Body, Request};
 
 pub(crate) fn request(request: &Request) -> route::Request {
     match request {
-        Request::Range(range) => route::Request::Range(range_request(range)),
-        Request::Put(put) => route::Request::Put(put_request(put)),
-        Request::DeleteRange(delete) => route::Request::DeleteRange(delete_request(delete)),
-        Request::Txn(txn) => route::Request::Txn(txn_request(txn)),
+        Request::Range(range) => route::Request::Range(wire::range_request(range)),
+        Request::Put(put) => route::Request::Put(wire::put_request(put)),
+        Request::DeleteRange(delete) => route::Request::DeleteRange(wire::delete_request(delete)),
+        Request::Txn(txn) => route::Request::Txn(wire::txn_request(txn)),
         Request::Compact { revision } => route::Request::Compact(pb::CompactionRequest {
             revision: *revision,
             ..pb::CompactionRequest::default()
@@ -36,95 +32,19 @@ pub(crate) fn request(request: &Request) -> route::Request {
     }
 }
 
-fn range_request(range: &Range) -> pb::RangeRequest {
-    pb::RangeRequest {
-        key: range.keys.key.clone(),
-        range_end: range.keys.end.clone(),
-        limit: range.limit,
-        revision: range.revision,
-        serializable: range.consistency == Consistency::Serializable,
-        keys_only: range.projection == Projection::KeysOnly,
-        count_only: range.projection == Projection::CountOnly,
-        ..pb::RangeRequest::default()
-    }
-}
-
-fn put_request(put: &Put) -> pb::PutRequest {
-    pb::PutRequest {
-        key: put.key.clone(),
-        value: put.value.clone(),
-        lease: put.lease,
-        prev_kv: put.prev_kv,
-        ignore_value: put.ignore_value,
-        ignore_lease: put.ignore_lease,
-    }
-}
-
-fn delete_request(delete: &DeleteRange) -> pb::DeleteRangeRequest {
-    pb::DeleteRangeRequest {
-        key: delete.keys.key.clone(),
-        range_end: delete.keys.end.clone(),
-        prev_kv: delete.prev_kv,
-    }
-}
-
-fn txn_request(txn: &Txn) -> pb::TxnRequest {
-    let operations = |operations: &[TxnOperation]| operations.iter().map(operation).collect();
-    pb::TxnRequest {
-        compare: txn.compare.iter().map(compare).collect(),
-        success: operations(&txn.success),
-        failure: operations(&txn.failure),
-    }
-}
-
-fn operation(operation: &TxnOperation) -> pb::RequestOp {
-    use pb::request_op::Request as Op;
-    let request = match operation {
-        TxnOperation::Range(range) => Op::RequestRange(range_request(range)),
-        TxnOperation::Put(put) => Op::RequestPut(put_request(put)),
-        TxnOperation::DeleteRange(delete) => Op::RequestDeleteRange(delete_request(delete)),
-        TxnOperation::Txn(txn) => Op::RequestTxn(txn_request(txn)),
-    };
-    pb::RequestOp { request: Some(request) }
-}
-
-fn compare(compare: &Compare) -> pb::Compare {
-    use pb::compare::{CompareResult, CompareTarget, TargetUnion};
-    let result = match compare.relation {
-        Relation::Equal => CompareResult::Equal,
-        Relation::Greater => CompareResult::Greater,
-        Relation::Less => CompareResult::Less,
-        Relation::NotEqual => CompareResult::NotEqual,
-    };
-    let (target, value) = match &compare.target {
-        Target::Version(version) => (CompareTarget::Version, TargetUnion::Version(*version)),
-        Target::Create(revision) => (CompareTarget::Create, TargetUnion::CreateRevision(*revision)),
-        Target::Mod(revision) => (CompareTarget::Mod, TargetUnion::ModRevision(*revision)),
-        Target::Value(value) => (CompareTarget::Value, TargetUnion::Value(value.clone())),
-        Target::Lease(lease) => (CompareTarget::Lease, TargetUnion::Lease(*lease)),
-    };
-    pb::Compare {
-        result: result.into(),
-        target: target.into(),
-        key: compare.keys.key.clone(),
-        range_end: compare.keys.end.clone(),
-        target_union: Some(value),
-    }
-}
-
 /// The header's revision, and what the reply says.
 pub(crate) fn reply(reply: Reply) -> Option<(i64, Body)> {
     let revision = |header: Option<pb::ResponseHeader>| header.map_or(0, |it| it.revision);
     Some(match reply {
         Reply::Range(outcome) => {
             let revision = outcome.revision;
-            (revision, range_body(outcome.into_response().expect("the store's own records"))?)
+            (revision, wire::range_body(outcome.into_response().expect("the store's own records"))?)
         }
         Reply::Put(put) => {
-            (revision(put.header), Body::Put { prev_kv: put.prev_kv.map(key_value) })
+            (revision(put.header), Body::Put { prev_kv: put.prev_kv.map(wire::key_value) })
         }
-        Reply::DeleteRange(delete) => (revision(delete.header), delete_body(delete)),
-        Reply::Txn(txn) => (revision(txn.header), txn_body(txn)?),
+        Reply::DeleteRange(delete) => (revision(delete.header), wire::delete_body(delete)),
+        Reply::Txn(txn) => (revision(txn.header), wire::txn_body(txn)?),
         Reply::Compaction(compaction) => (revision(compaction.header), Body::Compact),
         Reply::LeaseGrant(grant) => {
             (revision(grant.header), Body::LeaseGrant { id: grant.id, ttl: grant.ttl })
@@ -134,97 +54,4 @@ pub(crate) fn reply(reply: Reply) -> Option<(i64, Body)> {
             return None;
         }
     })
-}
-
-fn range_body(response: pb::RangeResponse) -> Option<Body> {
-    Some(Body::Range(RangeResult {
-        kvs: response.kvs.into_iter().map(key_value).collect(),
-        count: response.count,
-        more: response.more,
-    }))
-}
-
-fn delete_body(delete: pb::DeleteRangeResponse) -> Body {
-    Body::DeleteRange {
-        deleted: delete.deleted,
-        prev_kvs: delete.prev_kvs.into_iter().map(key_value).collect(),
-    }
-}
-
-fn txn_body(txn: pb::TxnResponse) -> Option<Body> {
-    use pb::response_op::Response as Op;
-    let results = txn.responses.into_iter().map(|op| match op.response? {
-        Op::ResponseRange(range) => range_body(range),
-        Op::ResponsePut(put) => Some(Body::Put { prev_kv: put.prev_kv.map(key_value) }),
-        Op::ResponseDeleteRange(delete) => Some(delete_body(delete)),
-        Op::ResponseTxn(txn) => txn_body(txn),
-    });
-    Some(Body::Txn { succeeded: txn.succeeded, results: results.collect::<Option<_>>()? })
-}
-
-pub(crate) fn key_value(kv: mvccpb::KeyValue) -> KeyValue {
-    KeyValue {
-        key: kv.key,
-        value: kv.value,
-        create_revision: kv.create_revision,
-        mod_revision: kv.mod_revision,
-        version: kv.version,
-        lease: kv.lease,
-    }
-}
-
-pub(crate) fn watch_create(create: &WatchCreate) -> pb::WatchCreateRequest {
-    use pb::watch_create_request::FilterType;
-    let mut filters = Vec::new();
-    if create.no_put {
-        filters.push(FilterType::Noput.into());
-    }
-    if create.no_delete {
-        filters.push(FilterType::Nodelete.into());
-    }
-    pb::WatchCreateRequest {
-        key: create.keys.key.clone(),
-        range_end: create.keys.end.clone(),
-        start_revision: create.start_revision,
-        progress_notify: create.progress_notify,
-        filters,
-        prev_kv: create.prev_kv,
-        fragment: create.fragment,
-        ..pb::WatchCreateRequest::default()
-    }
-}
-
-/// What a response on a watch stream says to its client.
-pub(crate) fn watch_response(response: pb::WatchResponse) -> Vec<WatchMessage> {
-    let revision = response.header.as_ref().map_or(0, |header| header.revision);
-    let watch_id = response.watch_id;
-    let mut messages = Vec::new();
-    if response.created {
-        if response.canceled && response.compact_revision == 0 {
-            return vec![WatchMessage::CreateRefused { reason: response.cancel_reason }];
-        }
-        messages.push(WatchMessage::Created { watch_id, revision });
-    }
-    if !response.events.is_empty() {
-        let events = response.events.into_iter().filter_map(event).collect();
-        let fragment = response.fragment;
-        messages.push(WatchMessage::Events { watch_id, revision, fragment, events });
-    }
-    if response.canceled {
-        let compact_revision = response.compact_revision;
-        messages.push(WatchMessage::Canceled { watch_id, compact_revision });
-    }
-    if messages.is_empty() {
-        messages.push(WatchMessage::Progress { watch_id, revision });
-    }
-    messages
-}
-
-fn event(event: mvccpb::Event) -> Option<Event> {
-    let is_delete = event.r#type() == mvccpb::event::EventType::Delete;
-    let kv = event.kv?;
-    let (key, mod_revision): (Bytes, i64) = (kv.key.clone(), kv.mod_revision);
-    let kind = if is_delete { EventKind::Delete } else { EventKind::Put(key_value(kv)) };
-    let prev_kv = event.prev_kv.map(key_value);
-    Some(Event { key, mod_revision, kind, prev_kv })
 }

@@ -8,7 +8,7 @@ use quorate_replica::Standing;
 use super::machine::{ELECTION_TICKS, Power, TICK_MS};
 use super::process::Process;
 use super::profile::Profile;
-use super::{Happening, MILLIS, Machine, Mark, Marks, PROGRESS_MS, World, convert};
+use super::{Happening, MILLIS, Machine, Mark, Marks, PROGRESS_MS, World};
 use crate::check::bounded::Bounded;
 use crate::check::durability::FinalState;
 use crate::check::lease::Terms;
@@ -401,7 +401,7 @@ impl World {
             let (revision, compacted) = (store.revision(), store.compact_revision());
             self.judge.hashes.observe_hash_kv(now, MemberId(id), revision, compacted, hash.hash)?;
             state.revision = revision;
-            state.kvs = response.kvs.into_iter().map(convert::key_value).collect();
+            state.kvs = response.kvs.into_iter().map(::judge::wire::key_value).collect();
         }
         state.changes = self.judge.witness.clone();
         Ok(state)

@@ -13,7 +13,6 @@ use quorate_store::snapshot::{self, DigestRule, SnapshotFile, Trailer};
 use super::{Output, Process, Stop};
 use crate::history::{Event as HistoryEvent, EventKind};
 use crate::world::chaos::Tender;
-use crate::world::convert;
 use crate::world::marks::{Mark, Marks};
 
 /// Work of the applier, in its order.
@@ -120,9 +119,9 @@ impl Process {
                 kind: if record.tombstone {
                     EventKind::Delete
                 } else {
-                    EventKind::Put(convert::key_value(kv))
+                    EventKind::Put(judge::wire::key_value(kv))
                 },
-                prev_kv: prev_kv.map(convert::key_value),
+                prev_kv: prev_kv.map(judge::wire::key_value),
             };
             match self.applied_records.last_mut() {
                 Some((last, events)) if *last == revision => events.push(event),

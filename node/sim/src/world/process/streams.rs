@@ -5,8 +5,8 @@ use quorate_store::watch::{self, PollLimits};
 use super::{Output, Process, RING_REVISIONS, Stop};
 use crate::client::Stream;
 use crate::history::{ClientId, WatchMessage};
-use crate::world::convert;
 use crate::world::marks::Mark;
+use judge::wire;
 
 /// Responses that a stream is given at a time: a slow client gets few.
 const POLL: PollLimits = PollLimits { bytes: 16 << 10, responses: 4 };
@@ -30,7 +30,7 @@ impl Process {
         let id = *self.streams.entry((client, stream)).or_insert_with(|| hub.open_stream());
         let taken = match message {
             WatchMessage::CreateRequest(create) => {
-                self.hub.create(id, self.store.mvcc(), &convert::watch_create(create))
+                self.hub.create(id, self.store.mvcc(), &wire::watch_create(create))
             }
             WatchMessage::CancelRequest { watch_id } => {
                 self.hub.cancel(id, self.store.mvcc(), *watch_id)
@@ -133,7 +133,7 @@ impl Process {
             for response in polled.responses {
                 let header = quorate_api::etcdserverpb::ResponseHeader::default();
                 let message = response.to_message(&header).expect("the hub's own bytes");
-                for message in convert::watch_response(message) {
+                for message in wire::watch_response(message) {
                     self.outputs.push(Output::Watch(client, stream, message));
                 }
             }

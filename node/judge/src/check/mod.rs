@@ -164,11 +164,15 @@ pub struct Violation {
 }
 
 impl Violation {
-    pub(crate) fn new(rule: Rule, text: impl Into<String>) -> Self {
+    /// One that shows at no moment of its own.
+    #[must_use]
+    pub fn new(rule: Rule, text: impl Into<String>) -> Self {
         Self { rule, time: None, text: text.into() }
     }
 
-    pub(crate) fn at(rule: Rule, time: Time, text: impl Into<String>) -> Self {
+    /// One that shows at a moment.
+    #[must_use]
+    pub fn at(rule: Rule, time: Time, text: impl Into<String>) -> Self {
         Self { rule, time: Some(time), text: text.into() }
     }
 }

@@ -2,18 +2,18 @@
 //! watchers that lag, leases that run out.
 
 use bytes::Bytes;
-use sim::check::durability::FinalState;
-use sim::check::lease::Terms;
-use sim::check::serializable::AfterRestart;
-use sim::check::watch::Ending;
-use sim::check::{Circumstances, clients};
-use sim::history::{
+use judge::check::durability::FinalState;
+use judge::check::lease::Terms;
+use judge::check::serializable::AfterRestart;
+use judge::check::watch::Ending;
+use judge::check::{Circumstances, clients};
+use judge::history::{
     ClientId, Compare, DeleteRange, Event, History, KeyRange, MemberId, OperationId, Outcome,
     Projection, Put, Range, Relation, Request, Session, StreamId, Target, Time, Txn, TxnOperation,
     WatchCreate, WatchMessage,
 };
-use sim::model::Model;
-use sim::random::Random;
+use judge::model::Model;
+use judge::random::Random;
 use std::collections::BTreeMap;
 
 /// What kind of history.
@@ -266,7 +266,7 @@ impl Generator {
     fn range(&mut self) -> Range {
         let mut range = Range::current(self.keys());
         if self.random.chance(1, 3) {
-            range.consistency = sim::history::Consistency::Serializable;
+            range.consistency = judge::history::Consistency::Serializable;
         }
         if self.random.chance(1, 5) {
             range.revision = 1 + self.random.below(self.model.revision() as u64 + 1) as i64;
@@ -382,8 +382,8 @@ impl Generator {
         let events: Vec<Event> = wanted
             .filter(|event| create.keys.contains(&event.key))
             .filter(|event| match event.kind {
-                sim::history::EventKind::Put(_) => !create.no_put,
-                sim::history::EventKind::Delete => !create.no_delete,
+                judge::history::EventKind::Put(_) => !create.no_put,
+                judge::history::EventKind::Delete => !create.no_delete,
             })
             .map(|event| if create.prev_kv { event.clone() } else { event.without_prev_kv() })
             .collect();
@@ -415,7 +415,7 @@ pub(crate) enum Log {
 }
 
 /// Everything that judges a run.
-pub(crate) fn judge(run: &Run, log: Log) -> Result<(), sim::check::Violation> {
+pub(crate) fn judge(run: &Run, log: Log) -> Result<(), judge::check::Violation> {
     let mut last = run.last.clone();
     if log == Log::Hidden {
         last.changes.clear();

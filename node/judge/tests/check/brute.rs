@@ -1,10 +1,10 @@
 //! The check of order against a search through all orders, on histories small enough for it.
 
 use crate::generate::{Profile, generate};
-use sim::check::linearizable::{self, Witness};
-use sim::history::{Body, History, Operation, Outcome};
-use sim::model::Model;
-use sim::random::Random;
+use judge::check::linearizable::{self, Witness};
+use judge::history::{Body, History, Operation, Outcome};
+use judge::model::Model;
+use judge::random::Random;
 
 /// Whether some order of everything that happened, and of any of what may have, explains all
 /// answers.
@@ -60,10 +60,10 @@ fn agrees_with_all_orders() {
         for operation in run.history.operations_mut() {
             // Serializable reads and old revisions have no place in a plain order.
             let is_plain = match &operation.request {
-                sim::history::Request::Range(range) => {
+                judge::history::Request::Range(range) => {
                     range.revision == 0 && !operation.request.is_serializable()
                 }
-                sim::history::Request::Compact { .. } => false,
+                judge::history::Request::Compact { .. } => false,
                 _ => true,
             };
             if !is_plain {
@@ -101,7 +101,7 @@ fn disturb(history: &mut History, random: &mut Random) {
         (outcome, 1) if same_kind => *outcome = other,
         (Outcome::Ok(response), 2) => response.revision += random.range(0..3) as i64 - 1,
         (Outcome::Ok(_), 3) => {
-            let later = sim::history::Time(random.below(20_000_000));
+            let later = judge::history::Time(random.below(20_000_000));
             operation.invoked = operation.invoked.plus(later);
             operation.returned = operation.returned.map(|returned| returned.plus(later));
         }

@@ -1,9 +1,9 @@
 //! Watch streams as etcd's bugs made them. Every case has the same six revisions behind it.
 
 use crate::script::{Script, delete_event, expect, kv, put_event};
-use sim::check::Rule;
-use sim::check::watch::{Ending, check};
-use sim::history::{
+use judge::check::Rule;
+use judge::check::watch::{Ending, check};
+use judge::history::{
     Compare, Event, History, KeyRange, KeyValue, Put, Relation, Request, StreamId, Target, Time,
     Txn, TxnOperation, WatchCreate, WatchMessage,
 };
@@ -28,9 +28,9 @@ fn truth() -> Script {
     let compare = vec![Compare { keys, relation: Relation::Equal, target: Target::Create(0) }];
     let success = vec![put(KEYS[0]), put(KEYS[1])];
     let txn = Txn { compare, success, failure: vec![] };
-    let put_done = sim::history::Body::Put { prev_kv: None };
+    let put_done = judge::history::Body::Put { prev_kv: None };
     let results = vec![put_done.clone(), put_done];
-    let body = sim::history::Body::Txn { succeeded: true, results };
+    let body = judge::history::Body::Txn { succeeded: true, results };
     script.answer((7, 8), Request::Txn(txn), 5, body).put((9, 10), "c", "6", 6);
     script
 }
@@ -423,15 +423,15 @@ fn of_a_compacted_revision_the_last_change_of_a_key_is_left() {
     ];
     for Twice { name, create, time, events, wanted } in cases {
         let mut script = truth();
-        let delete = sim::history::DeleteRange { keys: KeyRange::all(), prev_kv: false };
+        let delete = judge::history::DeleteRange { keys: KeyRange::all(), prev_kv: false };
         let success =
             vec![TxnOperation::Put(Put::new("b", "7")), TxnOperation::DeleteRange(delete)];
         let txn = Txn { compare: vec![], success, failure: vec![] };
         let results = vec![
-            sim::history::Body::Put { prev_kv: None },
-            sim::history::Body::DeleteRange { deleted: 3, prev_kvs: vec![] },
+            judge::history::Body::Put { prev_kv: None },
+            judge::history::Body::DeleteRange { deleted: 3, prev_kvs: vec![] },
         ];
-        let body = sim::history::Body::Txn { succeeded: true, results };
+        let body = judge::history::Body::Txn { succeeded: true, results };
         script.answer((11, 12), Request::Txn(txn), 7, body).put((13, 14), "d", "8", 8);
         script.compact((30, 30), 7, 8);
         let stream = script.watch(15, create, 8);
@@ -470,7 +470,7 @@ fn nobody_knows_the_future() {
     let mut script = truth();
     let stream = script.watch(1, all_from(6), 1);
     script.events(stream, 2, 6, vec![c6()]);
-    let seen = sim::check::linearizable::check(&script.history, &Default::default());
+    let seen = judge::check::linearizable::check(&script.history, &Default::default());
     expect("an event before its request", seen.map(|_| ()), Some(Rule::RealTime));
     assert_ne!(script.history, History::new());
 }

@@ -1,11 +1,11 @@
 //! Answers out of order, and writes that are gone.
 
 use crate::script::{Script, expect, found, kv, session};
-use sim::check::Rule;
-use sim::check::durability::{self, FinalState};
-use sim::check::linearizable::{self, Maker, Witness};
-use sim::check::serializable::{self, AfterRestart};
-use sim::history::{
+use judge::check::Rule;
+use judge::check::durability::{self, FinalState};
+use judge::check::linearizable::{self, Maker, Witness};
+use judge::check::serializable::{self, AfterRestart};
+use judge::history::{
     Body, DeleteRange, KeyRange, Outcome, Put, Range, Refusal, Request, Response, Session,
 };
 

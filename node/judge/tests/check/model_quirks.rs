@@ -1,11 +1,11 @@
 //! The naive etcd, where etcd surprises.
 
 use bytes::Bytes;
-use sim::history::{
+use judge::history::{
     Body, Compare, DeleteRange, KeyRange, Projection, Put, Range, RangeResult, Refusal, Relation,
     Request, Target, Txn, TxnOperation,
 };
-use sim::model::Model;
+use judge::model::Model;
 
 fn put(key: &'static str, value: &'static str) -> Request {
     Request::Put(Put::new(key, value))

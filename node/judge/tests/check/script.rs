@@ -1,9 +1,9 @@
 //! Histories written by hand: times in milliseconds, one client, members by number.
 
 use bytes::Bytes;
-use sim::check::Rule;
-use sim::check::linearizable::{self, Linearization, Witness};
-use sim::history::{
+use judge::check::Rule;
+use judge::check::linearizable::{self, Linearization, Witness};
+use judge::history::{
     Body, ClientId, Event, EventKind, History, KeyRange, KeyValue, MemberId, OperationId, Outcome,
     Put, Range, RangeResult, Request, Response, Session, StreamId, Time, WatchCreate, WatchMessage,
 };
@@ -85,7 +85,7 @@ impl Script {
 
     pub(crate) fn delete(&mut self, times: (u64, u64), key: &str, revision: i64) -> &mut Self {
         let keys = KeyRange::single(key.to_owned());
-        let request = Request::DeleteRange(sim::history::DeleteRange { keys, prev_kv: false });
+        let request = Request::DeleteRange(judge::history::DeleteRange { keys, prev_kv: false });
         self.answer(times, request, revision, Body::DeleteRange { deleted: 1, prev_kvs: vec![] })
     }
 
@@ -137,7 +137,11 @@ impl Script {
 
 /// Compares what was found with what should have been.
 #[track_caller]
-pub(crate) fn expect(name: &str, result: Result<(), sim::check::Violation>, wanted: Option<Rule>) {
+pub(crate) fn expect(
+    name: &str,
+    result: Result<(), judge::check::Violation>,
+    wanted: Option<Rule>,
+) {
     match (&result, wanted) {
         (Ok(()), None) => {}
         (Err(violation), Some(rule)) if violation.rule == rule => {

@@ -10,6 +10,5 @@ mod model_quirks;
 mod order_bugs;
 mod raft_bugs;
 mod random_histories;
-mod same_seed;
 mod script;
 mod watch_bugs;

@@ -1,9 +1,9 @@
 //! Histories of a correct etcd pass; the same histories with one lie in them do not.
 
 use crate::generate::{Log, Profile, Run, generate, judge};
-use sim::check::linearizable::{self, Witness};
-use sim::history::{Body, Event, EventKind, Outcome, Request, WatchMessage};
-use sim::random::Random;
+use judge::check::linearizable::{self, Witness};
+use judge::history::{Body, Event, EventKind, Outcome, Request, WatchMessage};
+use judge::random::Random;
 use std::time::Instant;
 
 #[test]
@@ -214,7 +214,7 @@ const LIES: &[(&str, Lie)] = &[
             Body::LeaseGrant { id, .. } => Some(id),
             _ => None,
         });
-        let at = at.plus(sim::history::Time::from_secs(60));
+        let at = at.plus(judge::history::Time::from_secs(60));
         run.terms.ending = Some((at, granted.into_iter().collect()));
         granted.is_some()
     }),

@@ -1,9 +1,9 @@
 //! Leases that die too early, too late, or not for good.
 
 use crate::script::{Script, expect, session};
-use sim::check::Rule;
-use sim::check::lease::{Terms, check};
-use sim::history::{Body, KeyRange, Outcome, Put, Range, Refusal, Request, Time};
+use judge::check::Rule;
+use judge::check::lease::{Terms, check};
+use judge::history::{Body, KeyRange, Outcome, Put, Range, Refusal, Request, Time};
 
 const ID: i64 = 7;
 
@@ -108,7 +108,7 @@ fn lives_are_judged() {
             "B43: gone without its key",
             |s| {
                 renew(s, 12_000, 0);
-                let body = crate::script::found(vec![sim::history::KeyValue {
+                let body = crate::script::found(vec![judge::history::KeyValue {
                     lease: ID,
                     ..crate::script::kv("a", "1", 2, 2, 1)
                 }]);
@@ -183,13 +183,13 @@ fn keys_go_with_their_lease() {
     script.linearize();
     let mut script = granted();
     script.answer((5000, 5100), Request::LeaseRevoke { id: ID }, 2, Body::LeaseRevoke);
-    let result = sim::check::linearizable::check(&script.history, &Default::default());
+    let result = judge::check::linearizable::check(&script.history, &Default::default());
     expect("a key stays", result.map(|_| ()), Some(Rule::LeaseGone));
     let mut script = granted();
     revoke(&mut script, 5000);
     let put = Request::Put(Put { lease: ID, ..Put::new("b", "1") });
     script.answer((6000, 6100), put, 4, Body::Put { prev_kv: None });
-    let result = sim::check::linearizable::check(&script.history, &Default::default());
+    let result = judge::check::linearizable::check(&script.history, &Default::default());
     expect("attached after its end", result.map(|_| ()), Some(Rule::LeaseGone));
 }
 

@@ -1,9 +1,9 @@
 //! Members as broken consensus leaves them.
 
 use crate::script::expect;
-use sim::check::raft::{Durable, LogEntry, Raft, Role, View};
-use sim::check::{Rule, Violation};
-use sim::history::{MemberId, Time};
+use judge::check::raft::{Durable, LogEntry, Raft, Role, View};
+use judge::check::{Rule, Violation};
+use judge::history::{MemberId, Time};
 
 /// An owned view: what a step leaves, and the entries it wrote.
 #[derive(Clone)]

@@ -1,10 +1,10 @@
 //! Members that differ, or grow.
 
 use crate::script::expect;
-use sim::check::Rule;
-use sim::check::bounded::Bounded;
-use sim::check::state_hash::{AppliedState, StateHash};
-use sim::history::{MemberId, Time};
+use judge::check::Rule;
+use judge::check::bounded::Bounded;
+use judge::check::state_hash::{AppliedState, StateHash};
+use judge::history::{MemberId, Time};
 
 fn state(applied: u64, state_hash: u64, revision: i64) -> AppliedState {
     AppliedState { applied, state_hash, revision, compacted: -1 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   e2e bench            quorate and genuine etcd side by side: a table of ratios
+//!   e2e torture          clusters while things go wrong, judged by what their clients saw
 //!   e2e constant-server  what the benchmark measures as the floor of gRPC
 //!   e2e prometheus       alerts in a genuine Prometheus; e2e/prometheus gets it and runs this
 //! ```
@@ -13,8 +14,10 @@ mod constant;
 mod load;
 mod process;
 mod prometheus;
+mod torture;
 
 const USAGE: &str = "usage: e2e bench [--help]
+       e2e torture [--help]
        e2e constant-server ADDRESS
        e2e prometheus QUORATE FOLDER";
 
@@ -22,6 +25,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let result = match arguments.next().as_deref() {
         Some("bench") => bench::run(arguments.collect()),
+        Some("torture") => torture::run(arguments.collect()),
         Some("constant-server") => match arguments.next().and_then(|text| text.parse().ok()) {
             Some(address) => constant::run(address),
             None => Err(anyhow::anyhow!("{USAGE}")),

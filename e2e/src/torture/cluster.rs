@@ -158,7 +158,14 @@ impl Cluster {
                 }
                 None => false,
             };
-            if self.change == Some(Change::Remove(number)) && !said.contains("panicked") {
+            // Who joins and finds nobody that tells about the cluster ends, and is started again
+            // by whoever lets it join.
+            let is_changed = match self.change {
+                Some(Change::Remove(removed)) => removed == number,
+                Some(Change::Add(added)) => added == number && said.contains("cannot join"),
+                None => false,
+            };
+            if is_changed && !said.contains("panicked") {
                 continue;
             }
             if !may_end {

@@ -66,11 +66,23 @@ impl Cluster {
         random: &mut Random,
         wants: Wants,
     ) -> anyhow::Result<Self> {
+        Self::with(network, program, folder, size, settings(random), wants)
+    }
+
+    /// The same with settings of the caller's.
+    pub(super) fn with(
+        network: &Network,
+        program: &Path,
+        folder: &Path,
+        size: u8,
+        settings: Vec<String>,
+        wants: Wants,
+    ) -> anyhow::Result<Self> {
         let mut cluster = Self {
             network: network.clone(),
             program: program.to_owned(),
             folder: folder.to_owned(),
-            settings: settings(random),
+            settings,
             machines: BTreeMap::new(),
             voters: (1..=size).collect(),
             change: None,

@@ -15,7 +15,7 @@ use judge::random::Random;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::admin::Run;
-use super::cluster::{Cluster, Wants};
+use super::cluster::{Cluster, NUMBERS_MAX, Wants};
 use super::ending;
 use super::fault::Fault;
 use super::machine;
@@ -72,6 +72,7 @@ async fn carry_out(plan: &Plan<'_>) -> anyhow::Result<Report> {
     let size = random.weighted(&[(1, 1), (4, 3), (2, 5)]).copied().unwrap_or(3);
     let faults = draw_faults(plan, &mut random, size);
     let has = |fault| faults.iter().any(|(_, drawn)| *drawn == fault);
+    plan.network.mend_all(NUMBERS_MAX)?;
     let wants = Wants { clocks: has(Fault::ClockJump), small_disks: has(Fault::FullDisk) };
     let cluster = Cluster::new(plan.network, plan.program, plan.folder, size, &mut random, wants)?;
     let stage = Rc::new(RefCell::new(Stage::new(cluster.members())));

@@ -21,6 +21,7 @@ mod nemesis;
 mod network;
 mod options;
 mod stage;
+pub(crate) mod sweep;
 mod witness;
 
 use std::collections::BTreeMap;

@@ -103,6 +103,20 @@ impl Network {
         Ok(Self::Namespaces { shaping })
     }
 
+    /// All ways are as they were made, whatever a run that failed left behind.
+    pub(super) fn mend_all(&self, members: u8) -> anyhow::Result<()> {
+        if !self.can_cut() {
+            return Ok(());
+        }
+        run("ip neigh flush dev bridge nud permanent")?;
+        for number in 1..=members {
+            run(&format!("ip -n m{number} neigh flush dev eth0 nud permanent"))?;
+            // There is mostly nothing to remove.
+            let _ = self.quicken(number);
+        }
+        Ok(())
+    }
+
     /// Whether ways can be cut.
     pub(super) fn can_cut(&self) -> bool {
         matches!(self, Self::Namespaces { .. })

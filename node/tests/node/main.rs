@@ -7,6 +7,7 @@ mod commands;
 mod dev;
 mod flags;
 mod generated;
+mod kill_points;
 mod limits;
 mod process;
 mod tls;

@@ -169,6 +169,16 @@ impl Member {
         .await;
     }
 
+    /// Wait until it serves, and `true`, or ends.
+    pub(crate) async fn ready_or_ended(&mut self) -> bool {
+        let what = format!("{} is ready or ends: see {:?}", self.name, self.log_path());
+        eventually(&what, async || match self.log().contains(READY) {
+            true => Some(true),
+            false => self.has_ended().then_some(false),
+        })
+        .await
+    }
+
     /// Wait until it says this.
     pub(crate) async fn wait_for(&self, words: &str) {
         let what = format!("{} says {words:?}: see {:?}", self.name, self.log_path());

@@ -19,9 +19,10 @@ use crate::member;
 const RESTORE: &str = "quorate snapshot restore";
 
 /// The flags that a member has, too.
-const OF_MEMBER: [&str; 6] = [
+const OF_MEMBER: [&str; 7] = [
     "data-dir",
     "wal-dir",
+    "segment-bytes",
     "name",
     "initial-cluster",
     "initial-cluster-token",

@@ -135,7 +135,11 @@ fn a_directory_with_something_in_it_is_left_alone() {
     assert_eq!(fs::read_dir(&member.data).expect("a folder").count(), 0);
     // An empty one will do, as a volume's is.
     fs::remove_file(log.join("precious")).expect("removed");
-    run(quorate().args(restore_words(&file("3.6"), &member, &member.as_initial())).arg(&flag));
+    run(quorate()
+        .args(restore_words(&file("3.6"), &member, &member.as_initial()))
+        .args([&flag, "--segment-bytes=1048576"]));
+    let first = fs::metadata(log.join("0000000000000001.log")).expect("a log");
+    assert_eq!(first.len(), 1 << 20);
     let said = refused(&file("3.6"), &member, &[]);
     assert!(said.contains("is not empty"), "{said}");
 }

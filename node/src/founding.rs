@@ -14,12 +14,14 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use quorate_disk::{DirectoryLock, LockError, RealDisk};
+use quorate_disk::{DirectoryLock, Disk as _, LockError, RealDisk};
 use quorate_member::founding::{Founded, Founder, FoundingError};
+use quorate_member::identity;
 use quorate_store::bbolt::ReadAt;
 use quorate_store::snapshot::Verification;
 
 use crate::config::{Config, LOG_FOLDER, STORE_FOLDER};
+use crate::member::BookDisk;
 
 /// The sign's file.
 const SIGN: &str = "unfinished";
@@ -53,6 +55,9 @@ pub(crate) enum SiteError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file of an earlier member.
+    #[error(transparent)]
+    Identity(#[from] identity::ReadError),
     /// The member.
     #[error(transparent)]
     Founding(#[from] FoundingError),
@@ -106,6 +111,10 @@ pub(crate) fn found<S: ReadAt>(
     let mut store_disk = disk(config.store_folder())?;
     // These disks do everything when it is submitted: there is nothing to wait for.
     let founded = founder.found(content, &mut log_disk, &mut store_disk, &mut || false)?;
+    let book_disk = disk(config.data_dir.clone())?;
+    let (_, file) = identity::read(&*book_disk.files())?;
+    let written = BookDisk::new(book_disk, file).write(&founder.block());
+    written.map_err(failed(&config.data_dir))?;
     for (_, folder) in folders(config) {
         sync(folder).map_err(failed(folder))?;
     }

@@ -21,6 +21,7 @@ mod founding;
 mod grpc;
 mod http;
 mod inspect;
+mod introduction;
 pub mod logging;
 pub mod member;
 mod memory;

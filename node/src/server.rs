@@ -1,7 +1,7 @@
 //! A member as a process: its directory, its ports, its end.
 //!
 //! ```text
-//!   config ─► directory: locked, opened ─► peers ─► member ─► client port ─► published: ready
+//!   config ─► directory: locked, opened ─► introduced to peers ─► member ─► ports ─► published
 //!   signal, removal, damage, failure ─► hand over ─► ports closed ─► log closed ─► exit code
 //! ```
 //!
@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_api::member_json;
 use quorate_api::urls::Urls;
 use quorate_member::open::Fresh;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,7 +19,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::client_port::{self, ClientPort};
 use crate::comparison::{self, ComparisonError};
 use crate::config::{ClusterState, Config, ConfigError};
-use crate::member::{Directory, Member, Running, StartError, Stop, bootstrap, is_empty, named};
+use crate::introduction::{Newcomer, NotTaken, introduce};
+use crate::member::{
+    Directory, Drawn, Ids, Member, Running, StartError, Stop, bootstrap, is_empty, named,
+};
 use crate::peer::{self, Dialer, Transport, client};
 use crate::tls;
 
@@ -46,6 +50,9 @@ pub enum ServerError {
     /// Its data are not its peers'.
     #[error(transparent)]
     Comparison(#[from] ComparisonError),
+    /// Its peers do not take it for the member that it was.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
     /// The certificates are of no use.
     #[error(transparent)]
     Tls(#[from] tls::Error),
@@ -73,8 +80,11 @@ pub fn run(config: Config) -> Result<ExitCode, ServerError> {
     let client_tls = load(&config.client_tls, &config.listen_client_urls)?;
     let dialer = Dialer::new(load(&config.peer_tls, &config.listen_peer_urls)?);
     let directory = {
-        let fresh = runtime.block_on(fresh(&config, &dialer))?;
-        Directory::open(&config, fresh)?
+        let drawn = Drawn::new()?;
+        let fresh = runtime.block_on(fresh(&config, &dialer, drawn))?;
+        let directory = Directory::open(&config, fresh, drawn)?;
+        runtime.block_on(introduce_again(&config, &dialer, &directory))?;
+        directory
     };
     let ids = directory.ids();
     tracing::info!(
@@ -176,7 +186,11 @@ fn end(serving: client_port::Serving, running: Running) {
 fn exit_code(stop: &Stop) -> ExitCode {
     match stop {
         Stop::Asked | Stop::Removed => ExitCode::SUCCESS,
-        Stop::LogFailed(_) | Stop::StoreFailed(_) | Stop::Damaged(_) | Stop::Broken(_) => {
+        Stop::LogFailed(_)
+        | Stop::StoreFailed(_)
+        | Stop::Damaged(_)
+        | Stop::Refused { .. }
+        | Stop::Broken(_) => {
             eprintln!("quorate: {stop}");
             ExitCode::FAILURE
         }
@@ -184,22 +198,59 @@ fn exit_code(stop: &Stop) -> ExitCode {
 }
 
 /// What an empty directory becomes. A directory that is somebody's already says so itself.
-async fn fresh(config: &Config, dialer: &Dialer) -> Result<Fresh, ServerError> {
-    if !is_empty(config) {
+async fn fresh(config: &Config, dialer: &Dialer, drawn: Drawn) -> Result<Fresh, ServerError> {
+    if !is_empty(config)? {
         return Ok(match config.initial_cluster_state {
             ClusterState::New => bootstrap(config),
             ClusterState::Existing => Fresh::Join { cluster: 0, member: 0 },
         });
     }
     config.check_initial_cluster().map_err(StartError::Config)?;
-    match config.initial_cluster_state {
-        ClusterState::New => Ok(bootstrap(config)),
-        ClusterState::Existing => join(config, dialer).await,
+    let (fresh, peers) = match config.initial_cluster_state {
+        ClusterState::New => {
+            let fresh = bootstrap(config);
+            let peers = first_members(&fresh);
+            (fresh, peers)
+        }
+        ClusterState::Existing => join(config, dialer).await?,
+    };
+    // Before anything is left behind: the directory may be empty because it was lost.
+    let (Fresh::Bootstrap { cluster, member, .. } | Fresh::Join { cluster, member }) = fresh;
+    let ids = Ids { cluster, member };
+    let advertise = config.initial_advertise_peer_urls.as_slice();
+    introduce(dialer, Newcomer { ids, advertise, claim: drawn.first_claim() }, &peers).await?;
+    Ok(fresh)
+}
+
+/// Whom a new cluster begins with.
+fn first_members(fresh: &Fresh) -> Vec<member_json::Member> {
+    match fresh {
+        Fresh::Bootstrap { members, .. } => members.clone(),
+        Fresh::Join { .. } => Vec::new(),
     }
 }
 
-/// Ask the others who this member is: they have added it.
-async fn join(config: &Config, dialer: &Dialer) -> Result<Fresh, ServerError> {
+/// A member that is not new introduces itself to those that it knows.
+async fn introduce_again(
+    config: &Config,
+    dialer: &Dialer,
+    directory: &Directory,
+) -> Result<(), NotTaken> {
+    let mut peers = directory.members();
+    if peers.is_empty() && config.initial_cluster_state == ClusterState::New {
+        // All is to come from peers.
+        peers = first_members(&bootstrap(config));
+    }
+    let advertise = config.initial_advertise_peer_urls.as_slice();
+    let newcomer = Newcomer { ids: directory.ids(), advertise, claim: directory.claim() };
+    introduce(dialer, newcomer, &peers).await
+}
+
+/// Ask the others who this member is: they have added it. Who they are, too.
+async fn join(
+    config: &Config,
+    dialer: &Dialer,
+) -> Result<(Fresh, Vec<member_json::Member>), ServerError> {
     let members = config.initial_cluster.members();
     let own = members
         .get(&config.name)
@@ -221,5 +272,6 @@ async fn join(config: &Config, dialer: &Dialer) -> Result<Fresh, ServerError> {
     let member = known.iter().find(|member| is_own(&member.peer_urls)).ok_or_else(|| {
         ServerError::Join(format!("no member there has the peer URLs {}", own.join(",")))
     })?;
-    Ok(Fresh::Join { cluster, member: member.id })
+    let fresh = Fresh::Join { cluster, member: member.id };
+    Ok((fresh, known))
 }

@@ -32,7 +32,7 @@ const RULES: &[Rule] = &[
             "quorate-store",
             "quorate-wal",
         ],
-        Some(&["bytes", "prost", "thiserror"]),
+        Some(&["bytes", "crc32c", "prost", "thiserror"]),
     ),
     ("judge", &["quorate-api"], Some(&["bytes"])),
     ("sim-disk", &["quorate-disk"], Some(&["bytes"])),

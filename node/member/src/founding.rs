@@ -25,6 +25,7 @@ use quorate_store::store::{Store, StoreOptions};
 use quorate_wal::{self as wal, Log};
 use thiserror::Error;
 
+use crate::identity::Book;
 use crate::work::{Work, WorkError};
 use crate::{JobRunner, applier};
 
@@ -99,6 +100,14 @@ impl Founder {
             conf_state: wire::conf_state_to_pb(&self.conf_state()),
             revision_bump,
         }
+    }
+
+    /// The block of the member's directory, which has not been started on.
+    #[must_use]
+    pub fn block(&self) -> Book {
+        let mut book = Book::new(self.boot);
+        book.found(self.cluster, self.member, self.boot);
+        book
     }
 
     fn conf_state(&self) -> ConfState {

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //!     data directory ── open ──► replica::Boot, wal::Log, Store
+//!     peer's claim ──── identity ► heard, or refused
 //!     request ───────── route ─► Propose │ Confirm │ Serve │ lease clock
 //!     Effect::Persist, Send ───► LogWriter ──► Event::Persisted, messages to send
 //!     Effect::Apply ───────────► apply ──────► Event::Applied, replies, records for watches
@@ -17,6 +18,7 @@
 
 pub mod applier;
 pub mod founding;
+pub mod identity;
 mod job_runner;
 mod log_writer;
 pub mod open;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use quorate_api::peer::LogEnd;
 use quorate_disk::{Completion, Disk};
 use quorate_raft::Message;
 use quorate_replica::{BatchId, LogBatch, wire};
@@ -11,12 +12,30 @@ use quorate_wal as wal;
 #[derive(Debug)]
 pub struct LogWriter {
     log: wal::Log,
-    /// Batches on their way to the disk, under both their names.
-    in_flight: VecDeque<(wal::BatchId, BatchId)>,
+    /// Batches on their way to the disk.
+    in_flight: VecDeque<InFlight>,
+    /// What survives a crash, as of the last durable batch.
+    end: DurableEnd,
     /// The last durable batch. One that the replica still holds back is later than this, too.
     durable: BatchId,
     /// Messages that wait for a batch, in the order of their batches.
     waiting: VecDeque<(BatchId, Box<Message>)>,
+}
+
+/// A batch on its way, under both its names.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    id: wal::BatchId,
+    name: BatchId,
+    /// What survives a crash once it is durable.
+    end: DurableEnd,
+}
+
+/// Term and last index, durable.
+#[derive(Clone, Copy, Debug, Default)]
+struct DurableEnd {
+    term: u64,
+    index: u64,
 }
 
 /// What became possible because batches are durable.
@@ -33,7 +52,28 @@ impl LogWriter {
     /// A writer for an open log.
     #[must_use]
     pub fn new(log: wal::Log) -> Self {
-        Self { log, in_flight: VecDeque::new(), durable: BatchId(0), waiting: VecDeque::new() }
+        Self {
+            log,
+            in_flight: VecDeque::new(),
+            end: DurableEnd::default(),
+            durable: BatchId(0),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// What was found is durable up to here.
+    pub(crate) fn begin_at(&mut self, term: u64, index: u64) {
+        self.end = DurableEnd { term, index };
+    }
+
+    /// What is durable, of a member that knows so much to be committed. Batches on their way may
+    /// replace entries, perhaps with fewer, and reach the disk or not: only what is committed stays
+    /// for certain.
+    #[must_use]
+    pub fn durable_end(&self, commit: u64) -> LogEnd {
+        let DurableEnd { term, index } = self.end;
+        let on_the_way = self.in_flight.iter().map(|batch| batch.end.index);
+        LogEnd { term, index, committed: on_the_way.fold(index, u64::min).min(commit) }
     }
 
     /// The log, to look at.
@@ -45,8 +85,18 @@ impl LogWriter {
     /// Submit a batch.
     pub fn persist(&mut self, disk: &mut dyn Disk, batch: LogBatch) {
         let name = batch.batch;
+        let mut end = self.in_flight.back().map_or(self.end, |before| before.end);
+        if let Some(state) = batch.hard_state {
+            end.term = state.term.0;
+        }
+        if let Some(mark) = &batch.mark {
+            end.index = mark.index;
+        }
+        if let Some(last) = batch.entries.last() {
+            end.index = last.index.0;
+        }
         let id = self.log.append(disk, batch_for_log(batch));
-        self.in_flight.push_back((id, name));
+        self.in_flight.push_back(InFlight { id, name, end });
     }
 
     /// The message, if it may be sent now; else it is kept until its batch is durable.
@@ -93,11 +143,12 @@ impl LogWriter {
         freed: &mut Freed,
     ) -> Result<(), wal::Failure> {
         for durable in self.log.on_completion(disk, completion)? {
-            while let Some(&(id, name)) = self.in_flight.front() {
+            while let Some(&InFlight { id, name, end }) = self.in_flight.front() {
                 if id > durable {
                     break;
                 }
                 self.in_flight.pop_front();
+                self.end = end;
                 freed.persisted = Some(name);
                 self.durable = name;
             }

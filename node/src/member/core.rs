@@ -15,6 +15,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use parking_lot::Mutex;
+use quorate_api::peer::LogEnd;
 use quorate_disk::{Completion, Disk as _, RealDisk, Worker};
 use quorate_member::{Freed, LogWriter};
 use quorate_raft::SnapshotMetadata;
@@ -40,6 +41,8 @@ pub(super) struct Core {
     log_worker: Worker,
     /// As of the last turn, for those who must not wait for one.
     standing: Mutex<Standing>,
+    /// What is durable, likewise.
+    durable: Mutex<LogEnd>,
     ticks: AtomicU64,
 }
 
@@ -72,8 +75,10 @@ impl Core {
         log_worker: Worker,
     ) -> Self {
         let standing = Mutex::new(replica.standing());
+        let durable = Mutex::new(writer.durable_end(0));
         Self {
             standing,
+            durable,
             inbox: Mutex::default(),
             disk_has_news: AtomicBool::new(false),
             log_worker,
@@ -99,6 +104,11 @@ impl Core {
     /// The same at no cost.
     pub(super) fn standing(&self) -> Standing {
         self.standing.lock().clone()
+    }
+
+    /// What is durable.
+    pub(super) fn durable_end(&self) -> LogEnd {
+        *self.durable.lock()
     }
 }
 
@@ -308,6 +318,7 @@ impl Shared {
         }
         metrics::leases_expired(standing.leases_ended.saturating_sub(known.leases_ended));
         self.term.store(standing.term, SeqCst);
+        *self.core.durable.lock() = state.writer.durable_end(standing.commit);
         *known = standing;
     }
 

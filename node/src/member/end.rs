@@ -42,7 +42,10 @@ impl Running {
         shared.stop(Stop::Asked);
         shared.peers.stop();
         shared.waiters.fail_all(Error::Stopped);
-        let is_sound = matches!(shared.ending.reason(), None | Some(Stop::Asked | Stop::Removed));
+        let is_sound = matches!(
+            shared.ending.reason(),
+            None | Some(Stop::Asked | Stop::Removed | Stop::Refused { .. })
+        );
         if is_sound {
             shared.background.checkpoint_at_end(shared);
             shared.close_log();
@@ -53,6 +56,7 @@ impl Running {
         }
         shared.applier.end();
         shared.background.end();
+        shared.identity.end();
         for thread in self.threads {
             // Its panic has been reported where it happened.
             let _ = thread.join();

@@ -20,6 +20,7 @@ mod clock;
 mod compactor;
 mod core;
 mod end;
+mod identity;
 mod membership;
 pub mod peers;
 mod publish;
@@ -46,10 +47,11 @@ use quorate_store::store::Store;
 use quorate_store::watch::Counts;
 use tokio::sync::watch;
 
+pub(crate) use identity::BookDisk;
 pub use membership::Change;
 pub use requests::Here;
 pub use snapshots::PinnedSnapshot;
-pub use start::{Directory, Running, StartError, bootstrap, is_empty, named};
+pub use start::{Directory, Drawn, Running, StartError, bootstrap, is_empty, named};
 pub(crate) use start::{founder, settings_to_read};
 pub use stop::Stop;
 pub(crate) use waiters::deliver;
@@ -60,6 +62,7 @@ use applier::Applier;
 use background::Background;
 use clock::Clock;
 use core::Core;
+use identity::Identity;
 use peers::Peers;
 use snapshots::Snapshots;
 use space::Space;
@@ -102,6 +105,7 @@ pub struct Member(Arc<Shared>);
 
 struct Shared {
     ids: Ids,
+    identity: Identity,
     config: Config,
     limits: RequestLimits,
     clock: Clock,
@@ -279,6 +283,7 @@ impl Member {
     /// A peer can no longer be reached.
     pub fn peer_disconnected(&self, peer: u64) {
         self.0.submit(Event::PeerDisconnected(NodeId(peer)));
+        self.0.identity.look();
     }
 
     /// A message to a peer may have been lost.
@@ -342,6 +347,7 @@ impl Shared {
         crate::metrics::leader(leadership.leader.is_some(), is_leader, changed);
         let leader = leadership.leader.map_or_else(|| "none".to_owned(), |id| format!("{id:x}"));
         tracing::info!(leader, term = leadership.term, "leadership");
+        self.identity.look();
     }
 
     /// The members are others, or something of them: who must know is told.
@@ -350,6 +356,7 @@ impl Shared {
             members: store.members().iter().cloned().collect(),
             removed: store.members().removed().collect(),
         };
+        self.identity.forget(known.removed.iter().copied());
         self.peers.set_members(&known.members);
         *self.members.lock() = Arc::new(known);
     }

@@ -15,6 +15,7 @@ use quorate_disk::{
     Completion, DirectoryLock, Disk as _, LockError, Measured, RealDisk, Timing, Worker,
 };
 use quorate_member::founding::Founder;
+use quorate_member::identity::{self, Book, Claim, Found, Own, Stage};
 use quorate_member::open::{self, Finding, Fresh, OpenError, Opened, Settings};
 use quorate_member::route::RequestLimits;
 use quorate_member::stopped::StoppedError;
@@ -31,6 +32,7 @@ use super::applier::Applier;
 use super::background::Background;
 use super::clock::Clock;
 use super::core::Core;
+use super::identity::{BookDisk, Identity};
 use super::peers::Peers;
 use super::snapshots::Snapshots;
 use super::space::Space;
@@ -60,6 +62,12 @@ pub enum StartError {
         .0.display()
     )]
     Unfinished(PathBuf),
+    #[error("cannot read the data directory: {0}")]
+    Identity(#[from] identity::ReadError),
+    #[error("cannot write the file `identity` of the data directory: {0}")]
+    WriteIdentity(#[source] io::Error),
+    #[error("the system has no random number: {0}")]
+    Random(#[source] io::Error),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(
@@ -79,6 +87,8 @@ pub enum StartError {
 pub struct Directory {
     locks: Vec<DirectoryLock>,
     opened: Opened,
+    book: Book,
+    book_disk: BookDisk,
     /// What the log's disk has done and the log has not heard.
     leftovers: Vec<Completion>,
     boot: u64,
@@ -103,14 +113,16 @@ pub(crate) fn founder(config: &Config) -> Founder {
     let (cluster, member, members) = first_members(config);
     let boot = now_ms();
     let fresh = Fresh::Bootstrap { cluster, member, members: members.clone() };
-    let Settings { log, store, jobs, .. } = settings(config, fresh, boot);
+    let Settings { log, store, jobs, .. } =
+        settings(config, fresh, Book::new(boot).own().clone(), boot);
     Founder { cluster, member, members, boot, log, store, jobs }
 }
 
 /// How a directory is read on which nobody runs.
 #[must_use]
 pub(crate) fn settings_to_read(config: &Config) -> Settings {
-    settings(config, Fresh::Join { cluster: 0, member: 0 }, 0)
+    let own = Book::new(0).own().clone();
+    settings(config, Fresh::Join { cluster: 0, member: 0 }, own, 0)
 }
 
 /// The ids of the new cluster and of this member of it, and all first members.
@@ -135,13 +147,60 @@ fn first_members(config: &Config) -> (u64, u64, Vec<member_json::Member>) {
     (cluster_id(&ids), own, members)
 }
 
-/// Whether the directory holds no member yet.
-#[must_use]
-pub fn is_empty(config: &Config) -> bool {
-    match std::fs::read_dir(config.log_folder()) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(_) => true,
+/// Whether the directory holds no member yet: neither a log nor a block that tells of one.
+///
+/// # Errors
+/// When that cannot be known.
+pub fn is_empty(config: &Config) -> Result<bool, StartError> {
+    let has_log =
+        std::fs::read_dir(config.log_folder()).is_ok_and(|mut entries| entries.next().is_some());
+    if has_log || !config.data_dir.exists() {
+        return Ok(!has_log);
     }
+    let disk = inline(&config.data_dir)?;
+    let (found, _) = identity::read(&*disk.files())?;
+    Ok(match found {
+        Found::Book(book) => book.own().stage == Stage::Founding,
+        Found::Missing | Found::Unreadable => true,
+    })
+}
+
+/// What is drawn for a start.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawn {
+    /// For the directory, if it is new.
+    incarnation: u64,
+    /// For this start.
+    nonce: u64,
+}
+
+impl Drawn {
+    /// Two numbers that nobody else has.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub fn new() -> Result<Self, StartError> {
+        let mut bytes = [0; 16];
+        let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        let length = filled.map_err(|errno| StartError::Random(errno.into()))?;
+        assert_eq!(length, bytes.len(), "so few bytes are given at once");
+        let number = u128::from_be_bytes(bytes);
+        let [incarnation, nonce] = [(number >> 64) as u64, number as u64];
+        Ok(Self { incarnation, nonce })
+    }
+
+    /// What a member says of itself whose directory is to be made.
+    #[must_use]
+    pub fn first_claim(&self) -> Claim {
+        let mut book = Book::new(self.incarnation);
+        book.begin(self.nonce);
+        book.claim(Some(identity::LogEnd::default()))
+    }
+}
+
+fn inline(folder: &Path) -> Result<RealDisk, StartError> {
+    let disk = RealDisk::inline(folder, Arc::new(|_| {}));
+    disk.map_err(|source| StartError::Folder { path: folder.to_owned(), source })
 }
 
 impl Directory {
@@ -149,12 +208,12 @@ impl Directory {
     ///
     /// # Errors
     /// [`StartError`] says what is wrong with which file, and what to do.
-    pub fn open(config: &Config, fresh: Fresh) -> Result<Self, StartError> {
+    pub fn open(config: &Config, fresh: Fresh, drawn: Drawn) -> Result<Self, StartError> {
         // What an allocator keeps for a thread it gives back when the thread ends: what is only
         // needed to open a directory is not there as long as the member runs.
         std::thread::scope(|scope| {
             let opener = std::thread::Builder::new().name("opener".to_owned());
-            let opening = opener.spawn_scoped(scope, || Self::open_here(config, fresh));
+            let opening = opener.spawn_scoped(scope, || Self::open_here(config, fresh, drawn));
             match opening.map_err(StartError::Thread)?.join() {
                 Ok(opened) => opened,
                 Err(panic) => std::panic::resume_unwind(panic),
@@ -162,7 +221,7 @@ impl Directory {
         })
     }
 
-    fn open_here(config: &Config, fresh: Fresh) -> Result<Self, StartError> {
+    fn open_here(config: &Config, fresh: Fresh, drawn: Drawn) -> Result<Self, StartError> {
         let mut locks = Vec::new();
         for folder in config.locked_folders() {
             make_folder(&folder)?;
@@ -171,17 +230,25 @@ impl Directory {
                 return Err(StartError::Unfinished(folder));
             }
         }
-        let boot = now_ms();
-        let settings = settings(config, fresh, boot);
-        let folder = |path: PathBuf| {
-            let failed = path.clone();
-            let disk = RealDisk::inline(path, Arc::new(|_| {}));
-            disk.map_err(|source| StartError::Folder { path: failed, source })
+        let disk = inline(&config.data_dir)?;
+        let (found, file) = identity::read(&*disk.files())?;
+        let mut book_disk = BookDisk::new(disk, file);
+        let mut book = match found {
+            Found::Book(book) => book,
+            Found::Missing | Found::Unreadable => Book::new(drawn.incarnation),
         };
-        let mut log_disk = folder(config.log_folder())?;
-        let store_disk = folder(config.store_folder())?;
-        if config.force_new_cluster && !is_empty(config) {
+        book.begin(drawn.nonce);
+        let boot = now_ms();
+        let settings = settings(config, fresh, book.own().clone(), boot);
+        let mut log_disk = inline(&config.log_folder())?;
+        let store_disk = inline(&config.store_folder())?;
+        if config.force_new_cluster && !is_empty(config)? {
             alone::force(config, &settings, &log_disk)?;
+        }
+        // Before the log is made, and before anybody hears of this start.
+        // Twice, so that a copy that is damaged later does not take this start with it.
+        for _ in 0..2 {
+            book_disk.write(&book).map_err(StartError::WriteIdentity)?;
         }
         let mut opening = open::open(&settings, &mut log_disk, store_disk.files())?;
         for finding in opening.findings() {
@@ -201,7 +268,25 @@ impl Directory {
         };
         let mut leftovers = Vec::new();
         log_disk.poll(&mut leftovers);
-        Ok(Self { locks, opened, leftovers, boot })
+        if book.own().stage == Stage::Founding {
+            book.found(opened.cluster, opened.member, opened.incarnation);
+            book_disk.write(&book).map_err(StartError::WriteIdentity)?;
+        }
+        Ok(Self { locks, opened, book, book_disk, leftovers, boot })
+    }
+
+    /// What the member says of itself.
+    #[must_use]
+    pub fn claim(&self) -> Claim {
+        let Opened { writer, boot, .. } = &self.opened;
+        let end = writer.durable_end(boot.hard_state.commit.0);
+        self.book.claim(boot.repair.is_none().then_some(end))
+    }
+
+    /// The members, as far as the directory tells.
+    #[must_use]
+    pub fn members(&self) -> Vec<member_json::Member> {
+        self.opened.members()
     }
 
     /// Who the directory is of.
@@ -216,7 +301,7 @@ impl Directory {
     /// Log and store do not fit together, or there is no thread to have.
     pub fn run(self, config: Config, peers: Arc<dyn Peers>) -> Result<Running, StartError> {
         let ids = self.ids();
-        let Self { locks, opened, leftovers, boot } = self;
+        let Self { locks, opened, book, book_disk, leftovers, boot } = self;
         let Opened { mut writer, store, jobs, boot: replica_boot, .. } = opened;
         metrics::identity(ids.member, config.quota_bytes);
         if config.measures_calls {
@@ -248,6 +333,7 @@ impl Directory {
         let compacted = store.mvcc().compaction().finished();
         let shared = Arc::new(Shared {
             ids,
+            identity: Identity::new(book, book_disk),
             config,
             limits,
             clock,
@@ -275,6 +361,7 @@ impl Directory {
         let threads = vec![
             thread(&shared, "applier", Shared::run_applier)?,
             thread(&shared, "background", Shared::run_background)?,
+            thread(&shared, "identity", Shared::run_identity)?,
             thread(&shared, "ticker", run_ticker)?,
         ];
         Ok(Running { member: Member(shared), threads, _locks: locks })
@@ -314,11 +401,12 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn settings(config: &Config, fresh: Fresh, boot: u64) -> Settings {
+fn settings(config: &Config, fresh: Fresh, own: Own, boot: u64) -> Settings {
     let lease_ttl_seconds_min =
         replica_config(config, Ids { cluster: 0, member: 0 }, boot).lease_ttl_min_seconds();
     Settings {
         fresh,
+        own,
         boot,
         log: quorate_wal::Options {
             segment_bytes: config.segment_bytes,
@@ -438,6 +526,10 @@ fn say(finding: &Finding) {
             tracing::warn!(what, "the newest checkpoint is damaged; the one before it is used");
         }
         Finding::Repairing { to } => tracing::warn!(to, "the log's repair goes on"),
+        Finding::NewIdentity => tracing::warn!(
+            "the file `{}` was missing or unreadable; this member is alone and makes a new one",
+            identity::PATH
+        ),
     }
 }
 

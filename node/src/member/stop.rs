@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use quorate_api::identity::format_id;
+use quorate_member::identity::REMEDY;
 use tokio::sync::watch;
 
 /// Why a member ends.
@@ -23,9 +25,25 @@ pub enum Stop {
     /// start.
     #[error("data of this member is damaged: {0}; with peers, the next start takes all from them")]
     Damaged(String),
+    /// Peers do not take it for the member that it was.
+    #[error("the cluster refuses this member: {why} (says {by}); {REMEDY}")]
+    Refused {
+        /// Who says so.
+        by: String,
+        /// What they say.
+        why: String,
+    },
     /// Something that cannot be: a message or a state that contradicts what is known.
     #[error("the member cannot go on: {0}")]
     Broken(String),
+}
+
+impl Stop {
+    /// These peers do not take it for the member that it was.
+    pub(crate) fn refused(by: &[u64], why: &str) -> Self {
+        let by: Vec<String> = by.iter().map(|peer| format_id(*peer)).collect();
+        Self::Refused { by: by.join(", "), why: why.to_owned() }
+    }
 }
 
 /// The member's end, seen by all of its parts.

@@ -25,8 +25,8 @@ pub use network::{
     snapshot_received, snapshot_send_failure, snapshot_sent,
 };
 pub use own::{
-    Engine, answer_refused, apply_batch, checkpointed, collected, damage, files_removed, log_batch,
-    observe_engine, scrubbed,
+    Engine, answer_refused, apply_batch, checkpointed, collected, damage, files_removed,
+    identity_refused, log_batch, observe_engine, refused_by_peer, scrubbed,
 };
 pub use server::{
     Changed, Observed, alarms, applied, backend_commit, checkpoint, cluster_version, committed,

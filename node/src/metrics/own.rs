@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use quorate_api::identity::format_id;
 
-use super::registry::{Exponential, counter, float_gauge, gauge, gauges, histogram};
+use super::registry::{Exponential, counter, counters, float_gauge, gauge, gauges, histogram};
 
 /// Of batches: 1 to 32768.
 const BATCH: Exponential = Exponential { start: 1.0, factor: 2.0, count: 16 };
@@ -41,6 +41,8 @@ struct Own {
     checkpoint_age: Gauge,
     repairing: IntGauge,
     damages: IntCounter,
+    identities_refused: IntCounterVec,
+    refusals: IntCounterVec,
 }
 
 /// When the last checkpoint was made, or the process began.
@@ -111,6 +113,16 @@ static OWN: LazyLock<Own> = LazyLock::new(|| Own {
     ),
     repairing: gauge("quorate_repairing", "1 while the log is being repaired from peers."),
     damages: counter("quorate_damages_total", "Times that data was not what was written."),
+    identities_refused: counters(
+        "quorate_peer_identities_refused_total",
+        "Times that a peer was not taken for the member that it was.",
+        &["From"],
+    ),
+    refusals: counters(
+        "quorate_refused_by_peer_total",
+        "Times that a peer did not take this member for the one that it was.",
+        &["To"],
+    ),
 });
 
 /// Make everything here appear, whether or not it was observed.
@@ -170,6 +182,16 @@ pub fn checkpointed(index: u64) {
 /// Data was not what was written.
 pub fn damage() {
     OWN.damages.inc();
+}
+
+/// A peer was not taken for the member that it was.
+pub fn identity_refused(peer: u64) {
+    OWN.identities_refused.with_label_values(&[format_id(peer).as_str()]).inc();
+}
+
+/// A peer did not take this member for the one that it was.
+pub fn refused_by_peer(peer: u64) {
+    OWN.refusals.with_label_values(&[format_id(peer).as_str()]).inc();
 }
 
 /// What is looked at when somebody asks.

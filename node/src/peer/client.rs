@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use prost::Message as _;
 use quorate_api::Error;
 use quorate_api::etcdserverpb::{
@@ -17,8 +17,9 @@ use quorate_api::identity::{format_id, parse_id};
 use quorate_api::leasepb::{LeaseInternalRequest, LeaseInternalResponse};
 use quorate_api::member_json::Member;
 use quorate_api::peer::{
-    CLUSTER_ID_HEADER, DOWNGRADE_ENABLED_PATH, HASH_KV_PATH, LEASES_INTERNAL_PATH, LEASES_PATH,
-    MEMBERS_PATH, PROMOTE_PATH_PREFIX, PROTOBUF_CONTENT_TYPE, VERSION_PATH,
+    CLUSTER_ID_HEADER, Claim, DOWNGRADE_ENABLED_PATH, HASH_KV_PATH, IDENTITY_PATH,
+    LEASES_INTERNAL_PATH, LEASES_PATH, MEMBERS_PATH, PROBING_PATH, PROMOTE_PATH_PREFIX,
+    PROTOBUF_CONTENT_TYPE, VERSION_PATH,
 };
 use quorate_api::urls::Url;
 use serde_json::{Value, json};
@@ -27,10 +28,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::{self, BodyError};
 use super::dial::{DialError, Dialer};
+use super::identity::{self, Unheard};
 use super::inbox::Versions;
 use super::questions::{COMPACTED, FUTURE_REVISION, NOT_LEARNER, NOT_READY};
 use super::serve::text;
 use super::settings::SILENCE;
+use super::transport::headers;
+use crate::member::Ids;
 
 /// The longest answer: the keys of a lease are in one.
 const ANSWER_BYTES_MAX: usize = 100 << 20;
@@ -84,6 +88,7 @@ struct Question {
 struct Answer {
     status: StatusCode,
     cluster: Option<u64>,
+    headers: HeaderMap,
     body: Bytes,
 }
 
@@ -130,9 +135,10 @@ impl Question {
             let answer = connection.send(request).await?;
             let status = answer.status();
             let cluster = text(answer.headers(), CLUSTER_ID_HEADER).and_then(parse_id);
+            let headers = answer.headers().clone();
             let mut body = answer.into_body();
             let body = body::collect(&mut body, ANSWER_BYTES_MAX, SILENCE).await?;
-            Ok(Answer { status, cluster, body })
+            Ok(Answer { status, cluster, headers, body })
         };
         timeout_at(deadline, asked).await.map_err(|_| AskError::Timeout)?
     }
@@ -243,6 +249,45 @@ pub async fn promote(
     }
 }
 
+/// What a peer says to a member that introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Introduced {
+    /// It takes it for the member that it knows, if it knows one.
+    Heard,
+    /// It does not, for this reason.
+    Refused(String),
+    /// It is still connected to the member as it was started before.
+    Connected,
+}
+
+/// The headers with which a member introduces itself.
+#[must_use]
+pub fn introduction(ids: Ids, advertise: &[Url], claim: &Claim) -> Vec<(&'static str, String)> {
+    headers(ids, advertise, claim).to_vec()
+}
+
+/// Whether a peer takes a member for the one that it knows.
+///
+/// # Errors
+/// Whatever kept the peer from answering; members of etcd's do not know the question.
+pub async fn introduce(
+    dialer: &Dialer,
+    urls: &[String],
+    headers: &[(&'static str, String)],
+    patience: Duration,
+) -> Result<Introduced, AskError> {
+    let mut question = Question::get(IDENTITY_PATH);
+    question.headers = headers.to_vec();
+    let answer = question.ask_any(dialer, urls, patience).await?;
+    match answer.status {
+        identity::REFUSED => Ok(Introduced::Refused(answer.text())),
+        StatusCode::SERVICE_UNAVAILABLE if answer.text() == Unheard::Connected.to_string() => {
+            Ok(Introduced::Connected)
+        }
+        _ => answer.ok().map(|_| Introduced::Heard),
+    }
+}
+
 /// The cluster's id and its members, as a peer knows them.
 ///
 /// # Errors
@@ -330,13 +375,17 @@ fn read_hash_kv(json: &[u8]) -> Option<HashKvResponse> {
     })
 }
 
-/// Whether a peer answers.
+/// Whether a peer answers, and the headers of its answer.
 pub(super) async fn probe(
     dialer: &Dialer,
     url: &Url,
-    path: &str,
+    headers: Vec<(&'static str, String)>,
     patience: Duration,
-) -> Result<(), AskError> {
+) -> Result<HeaderMap, AskError> {
     let deadline = Instant::now() + patience;
-    Question::get(path).ask(dialer, url, deadline).await?.ok().map(drop)
+    let mut question = Question::get(PROBING_PATH);
+    question.headers = headers;
+    let mut answer = question.ask(dialer, url, deadline).await?;
+    let headers = std::mem::take(&mut answer.headers);
+    answer.ok().map(|_| headers)
 }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use quorate_api::Error;
 use quorate_api::etcdserverpb::{HashKvResponse, LeaseTimeToLiveResponse};
 use quorate_api::member_json::Member;
+use quorate_member::identity::{Claim, Doubt, Judgement};
 use quorate_raft::Message;
 use quorate_replica::SnapshotOutcome;
 use serde_json::Value;
@@ -57,6 +58,27 @@ pub trait Inbox: Send + Sync {
 
     /// What the member does on the transport's thread for as long as that runs.
     fn attend(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// What this member says of itself.
+    fn claim(&self) -> Claim;
+
+    /// Whether somebody is the peer that it says it is.
+    ///
+    /// # Errors
+    /// Why not.
+    fn judge(&self, peer: u64, claim: Option<&Claim>) -> Result<Judgement, Doubt>;
+
+    /// Write down what a peer claims: it is heard after that.
+    fn remember(&self, peer: u64, claim: Claim) -> Answer<'_, ()>;
+
+    /// A peer is not who it says it is, and was not heard.
+    fn doubted(&self, peer: u64, doubt: &Doubt);
+
+    /// A peer has heard this member.
+    fn accepted_by(&self, peer: u64);
+
+    /// A peer does not take this member for the one that it was.
+    fn refused_by(&self, peer: u64, why: &str);
 
     /// A message of a peer.
     fn receive(&self, message: Box<Message>);

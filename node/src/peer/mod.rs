@@ -22,11 +22,14 @@
 //!   dialled; only what members forward for others may name another sender.
 //! - A member that is not known here may still POST: it may be the leader of a cluster that this
 //!   member has to catch up with. Its streams are refused until it is known.
+//! - Nobody is heard whose claim contradicts what is remembered of it, neither who asks nor who
+//!   answers; who is new is heard once that is written down ([`quorate_member::identity`]).
 //! - Everything that waits is bounded in number and bytes; what does not fit is dropped.
 
 mod body;
 pub mod client;
 mod dial;
+mod identity;
 mod inbox;
 mod of_member;
 mod outbox;

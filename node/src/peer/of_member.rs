@@ -10,6 +10,7 @@ use quorate_api::Error;
 use quorate_api::etcdserverpb::{HashKvResponse, LeaseTimeToLiveResponse};
 use quorate_api::member_json;
 use quorate_api::version::ETCD_VERSION;
+use quorate_member::identity::{Claim, Doubt, Judgement};
 use quorate_member::route;
 use quorate_raft::Message;
 use quorate_replica::SnapshotOutcome;
@@ -149,6 +150,30 @@ impl Inbox for Member {
 
     fn attend(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(self.clone().end_rounds())
+    }
+
+    fn claim(&self) -> Claim {
+        Self::claim(self)
+    }
+
+    fn judge(&self, peer: u64, claim: Option<&Claim>) -> Result<Judgement, Doubt> {
+        self.judge_peer(peer, claim)
+    }
+
+    fn remember(&self, peer: u64, claim: Claim) -> Answer<'_, ()> {
+        Box::pin(self.remember_peer(peer, claim))
+    }
+
+    fn doubted(&self, peer: u64, doubt: &Doubt) {
+        self.peer_doubted(peer, doubt);
+    }
+
+    fn accepted_by(&self, peer: u64) {
+        Self::accepted_by(self, peer);
+    }
+
+    fn refused_by(&self, peer: u64, why: &str) {
+        Self::refused_by(self, peer, why);
     }
 
     fn receive(&self, message: Box<Message>) {

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::body::{self, BodyError};
 use super::dial::{Connection, DialError};
+use super::identity::{self, Unheard};
 use super::remote::Remote;
 use super::settings::{PIPELINE_WORKERS, POST_TIMEOUT, SILENCE};
 use super::transport::Shared;
@@ -32,6 +33,10 @@ pub(super) enum PostError {
     Answer { status: StatusCode, text: String },
     #[error("the peer has no usable address")]
     NoAddress,
+    #[error(transparent)]
+    Unheard(#[from] Unheard),
+    #[error("who answers there is not the peer that it was")]
+    Doubted,
     #[error("the snapshot cannot be read: {0}")]
     Source(String),
 }
@@ -68,6 +73,9 @@ async fn work(
         let bytes = message.encode_to_vec();
         let length = bytes.len() as u64;
         let posted = async {
+            if remote.is_doubted() {
+                return Err(PostError::Doubted);
+            }
             let mut connection = match connection.take() {
                 Some(open) if Connection::is_reusable(&open, &url) => open,
                 _ => shared.dial(&url).await?,
@@ -113,10 +121,15 @@ pub(super) async fn check(
     answer: http::Response<hyper::body::Incoming>,
 ) -> Result<(), PostError> {
     let status = answer.status();
+    let headers = answer.headers().clone();
     let text = body::collect(&mut answer.into_body(), ANSWER_BYTES_MAX, SILENCE).await?;
     let text = String::from_utf8_lossy(&text).trim_end().to_owned();
     match status {
-        StatusCode::NO_CONTENT => Ok(()),
+        StatusCode::NO_CONTENT => Ok(identity::hear_answer(shared, remote, &headers).await?),
+        identity::REFUSED => {
+            shared.inbox().refused_by(remote.id, &text);
+            Err(PostError::Answer { status, text })
+        }
         StatusCode::FORBIDDEN if text.contains("removed member") => {
             shared.inbox().told_removed(remote.id);
             Err(PostError::Answer { status, text })

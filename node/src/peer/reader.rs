@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use super::body::{self, BodyError};
 use super::dial::DialError;
+use super::identity::{self, Unheard};
 use super::remote::Remote;
 use super::settings::{REDIAL, SILENCE};
 use super::stream_body::Channel;
@@ -36,6 +37,10 @@ enum StreamError {
     NoAnswer,
     #[error("the peer refuses: {0}")]
     Refused(Refusal),
+    #[error("the peer does not take this member for the one that it was: {0}")]
+    RefusedUs(String),
+    #[error(transparent)]
+    Unheard(#[from] Unheard),
     #[error("the peer answers {0}")]
     Answer(StatusCode),
     #[error(transparent)]
@@ -126,12 +131,20 @@ async fn ask(
     let answer = tokio::time::timeout(SILENCE, connection.send(request)).await;
     let answer = answer.map_err(|_| StreamError::NoAnswer)??;
     let status = answer.status();
+    if status == StatusCode::OK {
+        identity::hear_answer(shared, remote, answer.headers()).await?;
+        return Ok(answer.into_body());
+    }
     let mut body = answer.into_body();
     match status {
-        StatusCode::OK => Ok(body),
         StatusCode::GONE => Err(StreamError::Refused(Refusal::Removed)),
         _ => {
             let text = body::collect(&mut body, REFUSAL_BYTES_MAX, SILENCE).await?;
+            if status == identity::REFUSED {
+                let why = String::from_utf8_lossy(&text).trim_end().to_owned();
+                shared.inbox().refused_by(remote.id, &why);
+                return Err(StreamError::RefusedUs(why));
+            }
             let refusal = std::str::from_utf8(&text).ok().and_then(Refusal::from_body);
             Err(refusal.map_or(StreamError::Answer(status), StreamError::Refused))
         }

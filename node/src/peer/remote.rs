@@ -1,7 +1,7 @@
 //! One peer, as the transport knows it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -30,6 +30,8 @@ pub(super) struct Remote {
     lost: Notify,
     /// How many of the two streams that the peer sends us are up.
     streams_up: AtomicU8,
+    /// Whether somebody else answers where the peer should.
+    is_doubted: AtomicBool,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -63,6 +65,7 @@ impl Remote {
             pipeline,
             lost: Notify::new(),
             streams_up: AtomicU8::new(0),
+            is_doubted: AtomicBool::new(false),
             tasks: Mutex::new(Vec::new()),
         };
         (Arc::new(remote), posts)
@@ -156,6 +159,15 @@ impl Remote {
     /// A stream of the peer has ended; says whether it was the last.
     pub(super) fn stream_down(&self) -> bool {
         self.streams_up.fetch_sub(1, Relaxed) == 1
+    }
+
+    /// Whether somebody else answers where the peer should.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted.load(Relaxed)
+    }
+
+    pub(super) fn set_doubted(&self, is_doubted: bool) {
+        self.is_doubted.store(is_doubted, Relaxed);
     }
 
     pub(super) fn is_connected(&self) -> bool {

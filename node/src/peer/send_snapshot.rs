@@ -111,6 +111,9 @@ async fn send(
     mut source: Box<dyn SnapshotSource>,
 ) -> Result<u64, PostError> {
     let url = remote.url().ok_or(PostError::NoAddress)?;
+    if remote.is_doubted() {
+        return Err(PostError::Doubted);
+    }
     let (chunks_in, mut chunks) = mpsc::channel::<Result<Bytes, SourceError>>(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         while let Some(chunk) = source.next().transpose() {

@@ -14,9 +14,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prost::Message as _;
 use quorate_api::identity::{format_id, parse_id};
 use quorate_api::peer::{
-    CLUSTER_ID_HEADER, PEER_URLS_HEADER, PIPELINE_PATH, PROBING_PATH, RAFT_TO_HEADER, Refusal,
-    SERVER_FROM_HEADER, SERVER_VERSION_HEADER, SNAPSHOT_PATH, STREAM_APPEND_PATH_PREFIX,
-    STREAM_MESSAGE_PATH_PREFIX, check_peer,
+    CLUSTER_ID_HEADER, IDENTITY_PATH, PEER_URLS_HEADER, PIPELINE_PATH, PROBING_PATH,
+    RAFT_TO_HEADER, Refusal, SERVER_FROM_HEADER, SERVER_VERSION_HEADER, SNAPSHOT_PATH,
+    STREAM_APPEND_PATH_PREFIX, STREAM_MESSAGE_PATH_PREFIX, check_peer,
 };
 use quorate_api::raftpb::Message;
 use quorate_api::urls::Url;
@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body::{self, Outgoing};
+use super::identity::{self, Unheard};
 use super::questions;
 use super::reader::{NotAdmitted, admit};
 use super::receive_snapshot;
@@ -157,17 +158,21 @@ async fn connection(shared: Arc<Shared>, socket: Socket) {
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
     let path = request.uri().path().to_owned();
     let mut reply = match path.as_str() {
-        PIPELINE_PATH => match refused(shared, &request, &Method::POST) {
+        PIPELINE_PATH => match refused(shared, &request, &Method::POST).await {
             None => pipeline(shared, request).await,
             Some(reply) => reply,
         },
-        SNAPSHOT_PATH => match refused(shared, &request, &Method::POST) {
+        SNAPSHOT_PATH => match refused(shared, &request, &Method::POST).await {
             None => snapshot(shared, request).await,
             Some(reply) => reply,
         },
-        PROBING_PATH => return questions::probing(),
+        PROBING_PATH => match unheard(shared, request.headers()).await {
+            None => questions::probing(),
+            Some(reply) => reply,
+        },
+        IDENTITY_PATH => introduced(shared, &request),
         _ if path.starts_with("/raft/stream/") => {
-            let mut reply = match refused(shared, &request, &Method::GET) {
+            let mut reply = match refused(shared, &request, &Method::GET).await {
                 None => stream(shared, &path, request.headers()),
                 Some(reply) => reply,
             };
@@ -177,19 +182,54 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {
         _ => return questions::answer(shared, &path, request).await,
     };
     set(&mut reply, CLUSTER_ID_HEADER, &format_id(shared.settings.cluster));
+    identity::sign(shared, &mut reply);
     reply
 }
 
-/// The answer to a request under `/raft` that is not what it has to be.
-fn refused(shared: &Arc<Shared>, request: &Request<Incoming>, method: &Method) -> Option<Reply> {
+/// The answer to a member that introduces itself before it runs.
+fn introduced(shared: &Arc<Shared>, request: &Request<Incoming>) -> Reply {
+    if request.method() != Method::GET {
+        return not_allowed(&Method::GET);
+    }
+    let headers = request.headers();
+    let checked = check_peer(shared.settings.cluster, |name| text(headers, name));
+    match (checked, text(headers, SERVER_FROM_HEADER).and_then(parse_id)) {
+        (Err(refusal), _) => refuse(refusal),
+        (Ok(()), None) => refuse(Refusal::InvalidFrom),
+        (Ok(()), Some(from)) if shared.inbox().is_removed(from) => refuse(Refusal::Removed),
+        (Ok(()), Some(from)) => match identity::meet(shared, from, headers) {
+            Ok(()) => reply(StatusCode::OK, "text/plain; charset=utf-8", "heard\n"),
+            Err(unheard) => unheard.reply(),
+        },
+    }
+}
+
+/// The answer to a peer's request that is not what it has to be.
+async fn refused(
+    shared: &Arc<Shared>,
+    request: &Request<Incoming>,
+    method: &Method,
+) -> Option<Reply> {
     if request.method() != method {
         return Some(not_allowed(method));
     }
     let headers = request.headers();
-    let refusal = check_peer(shared.settings.cluster, |name| text(headers, name)).err()?;
+    let Err(refusal) = check_peer(shared.settings.cluster, |name| text(headers, name)) else {
+        return unheard(shared, headers).await;
+    };
     let from = text(headers, SERVER_FROM_HEADER).unwrap_or_default();
     tracing::warn!(from, %refusal, "refused a peer's request");
     Some(refuse(refusal))
+}
+
+/// The answer to one that is not the member that it says it is. One that does not say so gets none.
+async fn unheard(shared: &Arc<Shared>, headers: &HeaderMap) -> Option<Reply> {
+    let from = text(headers, SERVER_FROM_HEADER).and_then(parse_id)?;
+    if shared.inbox().is_removed(from) {
+        // It hears of that otherwise.
+        return None;
+    }
+    identity::hear(shared, from, headers).await.err().as_ref().map(Unheard::reply)
 }
 
 async fn pipeline(shared: &Arc<Shared>, request: Request<Incoming>) -> Reply {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use quorate_api::identity::format_id;
 use quorate_api::peer::{
-    CLUSTER_ID_HEADER, MIN_CLUSTER_VERSION_HEADER, PEER_URLS_HEADER, SERVER_FROM_HEADER,
-    SERVER_VERSION_HEADER,
+    CLUSTER_ID_HEADER, Claim, IDENTITY_HEADER, MIN_CLUSTER_VERSION_HEADER, PEER_URLS_HEADER,
+    SERVER_FROM_HEADER, SERVER_VERSION_HEADER,
 };
 use quorate_api::urls::Url;
 use quorate_api::version::{ETCD_VERSION, MIN_CLUSTER_VERSION};
@@ -31,6 +31,7 @@ use super::send_snapshot::{self, SnapshotSource};
 use super::serve::{self, Listener};
 use super::settings::{PeerInfo, SNAPSHOTS_ARRIVING_MAX, STRANGERS_MAX, Settings};
 use super::stream_body::Channel;
+use crate::member::Ids;
 use crate::metrics;
 
 /// What stopping waits for disk work that is under way.
@@ -194,6 +195,19 @@ impl Transport {
     }
 }
 
+/// The headers of a member's requests to its peers.
+pub(super) fn headers(ids: Ids, advertise: &[Url], claim: &Claim) -> [(&'static str, String); 6] {
+    let urls: Vec<&str> = advertise.iter().map(Url::as_str).collect();
+    [
+        (SERVER_FROM_HEADER, format_id(ids.member)),
+        (SERVER_VERSION_HEADER, ETCD_VERSION.to_owned()),
+        (MIN_CLUSTER_VERSION_HEADER, MIN_CLUSTER_VERSION.to_owned()),
+        (CLUSTER_ID_HEADER, format_id(ids.cluster)),
+        (PEER_URLS_HEADER, urls.join(",")),
+        (IDENTITY_HEADER, claim.to_string()),
+    ]
+}
+
 impl Drop for Transport {
     fn drop(&mut self) {
         self.stop();
@@ -227,15 +241,9 @@ impl Shared {
     }
 
     /// The headers of every request to a peer.
-    pub(super) fn headers(&self) -> [(&'static str, String); 5] {
-        let urls: Vec<&str> = self.settings.advertise.iter().map(Url::as_str).collect();
-        [
-            (SERVER_FROM_HEADER, format_id(self.settings.member)),
-            (SERVER_VERSION_HEADER, ETCD_VERSION.to_owned()),
-            (MIN_CLUSTER_VERSION_HEADER, MIN_CLUSTER_VERSION.to_owned()),
-            (CLUSTER_ID_HEADER, format_id(self.settings.cluster)),
-            (PEER_URLS_HEADER, urls.join(",")),
-        ]
+    pub(super) fn headers(&self) -> [(&'static str, String); 6] {
+        let Settings { cluster, member, advertise, .. } = &self.settings;
+        headers(Ids { cluster: *cluster, member: *member }, advertise, &self.inbox().claim())
     }
 
     fn set_peers(self: &Arc<Self>, peers: &[PeerInfo]) {

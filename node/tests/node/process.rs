@@ -5,7 +5,7 @@
 //! meet.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -231,6 +231,21 @@ impl Member {
     /// Ask it to end, and do not wait.
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// Let it stand still, as a machine that sleeps.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Let it go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Where it listens for its peers.
+    pub(crate) fn listen_as_peer(&self) -> std::io::Result<TcpListener> {
+        TcpListener::bind((self.address, PEER_PORT))
     }
 
     /// Kill it and start it again, and do not wait.

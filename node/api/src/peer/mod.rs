@@ -14,11 +14,13 @@
 //! not arrived. After an error a stream is out of step and has to be closed.
 
 mod append_stream;
+mod claim;
 mod frame;
 mod http;
 mod message_stream;
 
 pub use append_stream::{AppendDecoder, AppendEncoder};
+pub use claim::{Claim, IDENTITY_HEADER, IDENTITY_PATH, LogEnd, NONCES_MAX};
 pub use frame::{FrameError, Incoming};
 pub use http::{
     CLUSTER_ID_HEADER, DOWNGRADE_ENABLED_PATH, HASH_KV_PATH, LEASES_INTERNAL_PATH, LEASES_PATH,

@@ -94,6 +94,8 @@ pub enum Rule {
     AppliedMonotone,
     /// One vote a term, kept across restarts.
     SingleVote,
+    /// Nobody hears a member that has forgotten what it had.
+    Identity,
     /// Whom a member lets vote is whom the log says, as far as it has applied it.
     Configuration,
     /// Equal applied index, equal state.

@@ -24,7 +24,7 @@ pub(super) fn create(
     let identity = wal::Identity {
         cluster_id: cluster,
         member_id: member,
-        incarnation: settings.boot,
+        incarnation: settings.own.incarnation,
         boot: settings.boot,
     };
     let (store, jobs, _) = open_store(settings, identity, store_files, 1)?;
@@ -42,6 +42,7 @@ pub(super) fn create(
     let opened = Opened {
         cluster,
         member,
+        incarnation: identity.incarnation,
         writer: LogWriter::new(log),
         jobs: JobRunner::new(jobs),
         store,

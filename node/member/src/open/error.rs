@@ -6,6 +6,8 @@ use quorate_store::restart::RestartError;
 use quorate_wal as wal;
 use thiserror::Error;
 
+use crate::identity::REMEDY;
+
 /// Why a directory does not become a member.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -28,6 +30,56 @@ pub enum OpenError {
         offset: u64,
         /// The first index that is lost.
         index: u64,
+    },
+    /// The directory says whose it is, and the log is gone.
+    #[error(
+        "the data directory is of member {member:x} of cluster {cluster:x}, and its write-ahead \
+         log is gone: put it back (--wal-dir), or {REMEDY}"
+    )]
+    NoLog {
+        /// The cluster.
+        cluster: u64,
+        /// The member.
+        member: u64,
+    },
+    /// There is a log, and nothing says that it is all that the member had.
+    #[error(
+        "the write-ahead log is of member {member:x} of cluster {cluster:x}, and the file \
+         `identity` that goes with it is missing or unreadable: the data directory was lost or \
+         replaced. Put it back, or {REMEDY}"
+    )]
+    NoIdentity {
+        /// The cluster.
+        cluster: u64,
+        /// The member.
+        member: u64,
+    },
+    /// Directory and log are of two members.
+    #[error(
+        "the data directory is of member {member:x} of cluster {cluster:x}, and the write-ahead \
+         log of member {log_member:x} of cluster {log_cluster:x}: start each with its own, or \
+         {REMEDY}"
+    )]
+    OtherIdentity {
+        /// The directory's cluster.
+        cluster: u64,
+        /// The directory's member.
+        member: u64,
+        /// The log's cluster.
+        log_cluster: u64,
+        /// The log's member.
+        log_member: u64,
+    },
+    /// Directory and log are of one member, and were never one.
+    #[error(
+        "the data directory and the write-ahead log of member {member:x} of cluster {cluster:x} \
+         do not belong together: one of them was replaced. Put back what does, or {REMEDY}"
+    )]
+    OtherDirectory {
+        /// The cluster.
+        cluster: u64,
+        /// The member.
+        member: u64,
     },
     /// An entry that the log vouches for is no entry.
     #[error("the log's entry {index} cannot be read: {source}")]

@@ -11,6 +11,10 @@
 //!                               and the member votes as if it still had its log; alone: refused
 //! ```
 //!
+//! The log must be the one that the directory's block tells of (see [`identity`](crate::identity)):
+//! a block without its log, a log without its block, or two that were never one are refused. A
+//! lone member, whose vote nobody else counts on, makes itself a new block.
+//!
 //! Nothing is guessed: what is neither whole nor repairable is refused, with the file and the way
 //! out. What goes on may answer for what it found only once that is durable, so opening ends
 //! with a batch to wait for.
@@ -34,6 +38,7 @@ use quorate_store::restart::IndexLoader;
 use quorate_store::store::{Store, StoreOptions};
 use quorate_wal::{self as wal, HardStateCertainty, Log};
 
+use crate::identity::{Own, Stage};
 use crate::{JobRunner, LogWriter};
 use create::create;
 use peers::has_peers_by_log;
@@ -48,6 +53,8 @@ pub(crate) use read::{Read, read};
 pub struct Settings {
     /// What an empty directory becomes.
     pub fresh: Fresh,
+    /// The directory's block, with this start in it; one that was not there before has no ids.
+    pub own: Own,
     /// Differs at every start.
     pub boot: u64,
     /// For the log.
@@ -111,6 +118,8 @@ pub enum Finding {
         /// Up to this index.
         to: u64,
     },
+    /// The block of a lone member was missing; it makes itself a new one.
+    NewIdentity,
 }
 
 /// A directory on its way to a member.
@@ -125,6 +134,8 @@ pub struct Opened {
     pub cluster: u64,
     /// This member.
     pub member: u64,
+    /// Which data directory this is.
+    pub incarnation: u64,
     /// The log.
     pub writer: LogWriter,
     /// The store.
@@ -161,8 +172,15 @@ impl Opening {
     /// # Errors
     /// Gives itself back while it is not.
     #[expect(clippy::result_large_err, reason = "the error is the value itself, handed back")]
-    pub fn try_finish(self) -> Result<Opened, Self> {
-        if self.opened.writer.log().durable() >= self.wait { Ok(self.opened) } else { Err(self) }
+    pub fn try_finish(mut self) -> Result<Opened, Self> {
+        if self.opened.writer.log().durable() < self.wait {
+            return Err(self);
+        }
+        let Opened { writer, boot, .. } = &mut self.opened;
+        let last = boot.entries.last().map_or(boot.log_start.0, |entry| entry.index.0);
+        let index = last.max(boot.checkpoint.index);
+        writer.begin_at(boot.hard_state.term.0.max(boot.checkpoint.term), index);
+        Ok(self.opened)
     }
 }
 
@@ -176,9 +194,47 @@ pub fn open(
     store_files: Arc<dyn Files>,
 ) -> Result<Opening, OpenError> {
     match Log::open(&*log_disk.files(), settings.log) {
-        Err(wal::OpenError::Empty) => create(settings, log_disk, store_files),
+        Err(wal::OpenError::Empty) => match settings.own.stage {
+            Stage::Founding => create(settings, log_disk, store_files),
+            Stage::Founded => {
+                let Own { cluster, member, .. } = settings.own;
+                Err(OpenError::NoLog { cluster, member })
+            }
+        },
         Err(error) => Err(error.into()),
-        Ok((log, recovered)) => go_on(settings, log_disk, store_files, log, recovered),
+        Ok((log, recovered)) => {
+            let news = check_block(settings, &recovered)?;
+            let mut opening = go_on(settings, log_disk, store_files, log, recovered)?;
+            opening.opened.findings.extend(news);
+            Ok(opening)
+        }
+    }
+}
+
+/// Whether block and log are of one directory, or may become so.
+fn check_block(
+    settings: &Settings,
+    recovered: &wal::Recovered,
+) -> Result<Option<Finding>, OpenError> {
+    let (own, log) = (&settings.own, recovered.identity);
+    match own.stage {
+        Stage::Founding if own.incarnation == log.incarnation => Ok(None),
+        Stage::Founding if has_peers_by_log(settings, recovered)? => {
+            Err(OpenError::NoIdentity { cluster: log.cluster_id, member: log.member_id })
+        }
+        Stage::Founding => Ok(Some(Finding::NewIdentity)),
+        Stage::Founded if (own.cluster, own.member) != (log.cluster_id, log.member_id) => {
+            Err(OpenError::OtherIdentity {
+                cluster: own.cluster,
+                member: own.member,
+                log_cluster: log.cluster_id,
+                log_member: log.member_id,
+            })
+        }
+        Stage::Founded if own.incarnation != log.incarnation => {
+            Err(OpenError::OtherDirectory { cluster: own.cluster, member: own.member })
+        }
+        Stage::Founded => Ok(None),
     }
 }
 

@@ -1,13 +1,14 @@
 //! Whether there is somebody from whom a member can have what it lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_raft::{Entry, EntryKind, NodeId};
+use quorate_raft::{ConfChange, ConfChangeKind, Entry, EntryKind, NodeId};
 use quorate_replica::wire;
+use quorate_store::members::Member;
 use quorate_store::store::Store;
 use quorate_wal as wal;
 
-use super::{Fresh, OpenError, Settings, decode_entries};
+use super::{Fresh, OpenError, Opened, Settings, decode_entries};
 use crate::applier;
 
 /// Whether others vote, from whom this member can have what it lost.
@@ -46,6 +47,33 @@ pub(super) fn has_peers_by_log(
     Ok(others || !settings.is_alone())
 }
 
+impl Opened {
+    /// The members, as far as store and log tell: also those of changes that are not committed.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let known = self.store.members().iter();
+        let mut members: BTreeMap<u64, Member> =
+            known.map(|member| (member.id, member.clone())).collect();
+        let applied = self.store.applied_index();
+        let behind = self.boot.entries.iter().filter(|entry| entry.index.0 > applied);
+        let changes = behind.filter(|entry| entry.kind == EntryKind::ConfChange);
+        for change in changes.filter_map(|entry| ConfChange::decode(&entry.data).ok()) {
+            // A promotion tells no URLs; of an update, the rest is left out.
+            let context = Member::from_json(&change.context).ok();
+            match (change.kind, context.filter(|member| member.peer_urls.is_some())) {
+                (ConfChangeKind::RemoveNode, _) => {
+                    members.remove(&change.node_id.0);
+                }
+                (_, Some(member)) => {
+                    members.insert(member.id, member);
+                }
+                (_, None) => {}
+            }
+        }
+        members.into_values().collect()
+    }
+}
+
 /// The voters after the log's changes.
 fn voters<'a>(
     mut voters: BTreeSet<NodeId>,
@@ -53,17 +81,16 @@ fn voters<'a>(
 ) -> BTreeSet<NodeId> {
     let changes = entries
         .filter(|entry| entry.kind == EntryKind::ConfChange)
-        .filter_map(|entry| quorate_raft::ConfChange::decode(&entry.data).ok());
+        .filter_map(|entry| ConfChange::decode(&entry.data).ok());
     for change in changes {
         match change.kind {
-            quorate_raft::ConfChangeKind::AddNode => {
+            ConfChangeKind::AddNode => {
                 voters.insert(change.node_id);
             }
-            quorate_raft::ConfChangeKind::RemoveNode => {
+            ConfChangeKind::RemoveNode => {
                 voters.remove(&change.node_id);
             }
-            quorate_raft::ConfChangeKind::UpdateNode
-            | quorate_raft::ConfChangeKind::AddLearnerNode => {}
+            ConfChangeKind::UpdateNode | ConfChangeKind::AddLearnerNode => {}
         }
     }
     voters

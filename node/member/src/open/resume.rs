@@ -66,6 +66,7 @@ pub(super) fn resume(
     let opened = Opened {
         cluster: recovered.identity.cluster_id,
         member: recovered.identity.member_id,
+        incarnation: recovered.identity.incarnation,
         writer: LogWriter::new(log),
         jobs: JobRunner::new(jobs),
         store,

@@ -63,6 +63,7 @@ pub(super) fn start_over(
     let opened = Opened {
         cluster: identity.cluster_id,
         member: identity.member_id,
+        incarnation: identity.incarnation,
         writer: LogWriter::new(log),
         jobs: JobRunner::new(jobs),
         store,

@@ -1,6 +1,7 @@
 //! What a data directory becomes when its files contradict what was acknowledged.
 
 use quorate_disk::{Disk, Ticket};
+use quorate_member::identity::Book;
 use quorate_member::open::{self, Finding, Fresh, OpenError, Opened, Settings};
 use quorate_raft::{Entry, EntryKind, HardState, Index, NodeId, Term};
 use quorate_replica::{BatchId, LogBatch, LogMark, VoteMemory};
@@ -23,6 +24,7 @@ fn settings(members: u64, boot: u64) -> Settings {
             member: 1,
             members: (1..=members).map(member).collect(),
         },
+        own: Book::new(1).own().clone(),
         boot,
         log: wal::Options { segment_bytes: 16_384, spares_max: 1 },
         store: StoreOptions::default(),

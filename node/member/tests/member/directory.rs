@@ -7,6 +7,7 @@ use prost::Message as _;
 use quorate_api::etcdserverpb as pb;
 use quorate_api::request::{RequestKind, wrap};
 use quorate_disk::{Completion, Disk};
+use quorate_member::identity::Book;
 use quorate_member::open::{self, Fresh, OpenError, Opened, Settings};
 use quorate_member::{Allowed, Freed, Progress, applier};
 use quorate_raft::{Entry, HardState, Index, NodeId, Term};
@@ -19,6 +20,9 @@ use quorate_wal as wal;
 use sim_disk::{FaultyDisk, FaultyHandle};
 
 pub(crate) const CLUSTER: u64 = 77;
+
+/// Of every directory, unless a test says otherwise.
+pub(crate) const INCARNATION: u64 = 5;
 
 /// One of the first members of a cluster of so many.
 pub(crate) fn bootstrap(count: u64) -> Fresh {
@@ -34,6 +38,7 @@ pub(crate) fn bootstrap(count: u64) -> Fresh {
 pub(crate) fn settings(fresh: &Fresh, boot: u64) -> Settings {
     Settings {
         fresh: fresh.clone(),
+        own: Book::new(INCARNATION).own().clone(),
         boot,
         log: wal::Options { segment_bytes: 8 << 10, spares_max: 1 },
         store: StoreOptions {

@@ -5,6 +5,7 @@ mod alone;
 mod contradictions;
 mod directory;
 mod founding;
+mod identity;
 mod log_writer;
 mod opening;
 mod routes;

@@ -52,6 +52,15 @@ impl Admin {
         self.members.len() - self.learners.len()
     }
 
+    /// The others that vote.
+    pub(crate) fn voters_but(&self, id: u64) -> impl Iterator<Item = u64> {
+        self.members().filter(move |member| *member != id && !self.is_learner(*member))
+    }
+
+    pub(crate) fn is_learner(&self, id: u64) -> bool {
+        self.learners.contains(&id)
+    }
+
     pub(crate) fn on_result(&mut self, result: Result<(), Error>) {
         if result.is_ok() && self.promoting {
             self.promoted += 1;
@@ -86,6 +95,7 @@ impl World {
         let newest = self
             .machines
             .values_mut()
+            .filter(|machine| !machine.is_impostor)
             .filter_map(Machine::process)
             .max_by_key(|process| (process.store.applied_index(), process.id()));
         let Some(newest) = newest else { return };
@@ -162,6 +172,13 @@ impl World {
             let context = context.to_json().into();
             return Some((MembershipChange::Promote { member: NodeId(learner), context }, true));
         }
+        let impostor = self.admin.members().find(|id| self.is_impostor(*id));
+        if let Some(id) = impostor.filter(|id| self.may_remove(*id))
+            && self.random.chance(1, 2)
+        {
+            // What its refusal tells the administrator to do.
+            return Some((MembershipChange::Remove { member: NodeId(id) }, false));
+        }
         let members = self.admin.members.clone();
         if members.len() > self.admin.least && self.random.chance(2, 3)
             || members.len() >= MEMBERS_MAX
@@ -200,6 +217,10 @@ impl World {
         // The last two: when one goes, the other needs its vote until it knows that it has gone,
         // and who was removed is not there to give it. etcd's administrators know that, too.
         if voters <= 2 {
+            return false;
+        }
+        // Who is refused comes back no more, and goes first.
+        if self.admin.members().any(|other| other != id && self.is_impostor(other)) {
             return false;
         }
         // The good copies of what is committed stay a majority.

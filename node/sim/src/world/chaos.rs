@@ -96,6 +96,10 @@ impl Chaos {
         self.counts.clone()
     }
 
+    pub(super) fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+
     /// Who led last, as far as it said.
     pub(crate) fn leader(&self) -> Option<u64> {
         self.leader.map(|(_, leader)| leader)
@@ -259,6 +263,8 @@ impl World {
                 STORE_FOLDER
             };
             self.corrupt(id, folder);
+        } else {
+            self.forget(id);
         }
         let down = self.chaos.random.below(self.profile.faults.down_ms_max) + 10;
         self.after(down * MILLIS, Happening::Start { machine: id });
@@ -276,7 +282,7 @@ impl World {
     }
 
     /// Whether damage to this machine leaves a majority of whole ones.
-    fn may_corrupt(&self, id: u64) -> bool {
+    pub(super) fn may_corrupt(&self, id: u64) -> bool {
         let damaged =
             self.machines.values().filter(|machine| machine.is_damaged && machine.id != id).count();
         let voters = self.admin.voters();

@@ -10,24 +10,100 @@ use crate::history::{ClientId, Outcome, Request, WatchMessage};
 
 /// Something that is going to happen.
 pub(super) enum Happening {
-    Tick { machine: u64, incarnation: u32 },
-    TickProgress { machine: u64, incarnation: u32 },
-    Deliver { to: u64, message: Box<Message>, body: Option<Bytes> },
-    SnapshotSent { machine: u64, incarnation: u32, to: u64, outcome: SnapshotOutcome },
-    Connect { machine: u64, peer: u64, up: bool },
-    Disk { machine: u64, incarnation: u32, handle: HandleId },
-    Task { machine: u64, incarnation: u32 },
-    Job { machine: u64, incarnation: u32 },
-    Ask { to: u64, incarnation: u32, client: ClientId, call: Call, request: Box<Request> },
-    Answer { client: ClientId, call: Call, outcome: Box<Outcome> },
-    ToStream { to: u64, incarnation: u32, client: ClientId, stream: Stream, message: WatchMessage },
-    FromStream { client: ClientId, stream: Stream, message: WatchMessage },
-    Hangup { to: u64, incarnation: u32, client: ClientId, stream: Stream },
-    Broken { client: ClientId, stream: Stream },
-    Wake { client: ClientId },
-    Start { machine: u64 },
-    Resume { machine: u64 },
-    Strike { machine: u64, incarnation: u32 },
+    Tick {
+        machine: u64,
+        incarnation: u32,
+    },
+    TickProgress {
+        machine: u64,
+        incarnation: u32,
+    },
+    /// A message of a member, sent at this one of its starts.
+    Deliver {
+        to: u64,
+        from: u64,
+        sent_by: u32,
+        message: Box<Message>,
+        body: Option<Bytes>,
+    },
+    /// A member hears at this one of its starts that a peer does not hear it.
+    Refuse {
+        machine: u64,
+        incarnation: u32,
+        by: u64,
+        why: String,
+    },
+    SnapshotSent {
+        machine: u64,
+        incarnation: u32,
+        to: u64,
+        outcome: SnapshotOutcome,
+    },
+    Connect {
+        machine: u64,
+        peer: u64,
+        up: bool,
+    },
+    Disk {
+        machine: u64,
+        incarnation: u32,
+        handle: HandleId,
+    },
+    Task {
+        machine: u64,
+        incarnation: u32,
+    },
+    Job {
+        machine: u64,
+        incarnation: u32,
+    },
+    Ask {
+        to: u64,
+        incarnation: u32,
+        client: ClientId,
+        call: Call,
+        request: Box<Request>,
+    },
+    Answer {
+        client: ClientId,
+        call: Call,
+        outcome: Box<Outcome>,
+    },
+    ToStream {
+        to: u64,
+        incarnation: u32,
+        client: ClientId,
+        stream: Stream,
+        message: WatchMessage,
+    },
+    FromStream {
+        client: ClientId,
+        stream: Stream,
+        message: WatchMessage,
+    },
+    Hangup {
+        to: u64,
+        incarnation: u32,
+        client: ClientId,
+        stream: Stream,
+    },
+    Broken {
+        client: ClientId,
+        stream: Stream,
+    },
+    Wake {
+        client: ClientId,
+    },
+    Start {
+        machine: u64,
+    },
+    Resume {
+        machine: u64,
+    },
+    Strike {
+        machine: u64,
+        incarnation: u32,
+    },
     Weather,
     Administrate,
     Heal,
@@ -41,6 +117,7 @@ impl Happening {
             Self::Tick { machine, .. }
             | Self::TickProgress { machine, .. }
             | Self::SnapshotSent { machine, .. }
+            | Self::Refuse { machine, .. }
             | Self::Disk { machine, .. }
             | Self::Task { machine, .. }
             | Self::Job { machine, .. }
@@ -90,6 +167,7 @@ impl Happening {
             Self::Judge => (20, 0, 0),
             Self::Resume { machine } => (21, *machine, 0),
             Self::Strike { machine, .. } => (22, *machine, 0),
+            Self::Refuse { machine, by, .. } => (23, *machine, *by),
         }
     }
 
@@ -138,6 +216,7 @@ impl Happening {
             Self::Start { machine } => format!("{machine} starts"),
             Self::Resume { machine } => format!("{machine} goes on"),
             Self::Strike { machine, .. } => format!("{machine} is struck"),
+            Self::Refuse { machine, by, why, .. } => format!("{machine} hears of {by}: {why}"),
             Self::Weather => "weather".to_owned(),
             Self::Administrate => "administration".to_owned(),
             Self::Heal => "healing".to_owned(),

@@ -70,6 +70,10 @@ impl Judge {
     /// Look at a member after a step.
     pub(crate) fn observe(&mut self, now: Time, machine: &mut Machine) -> Result<(), Violation> {
         let (id, incarnation) = (machine.id, machine.incarnation);
+        if machine.is_impostor {
+            // It is not the member whose log is known.
+            return Ok(());
+        }
         let Some(process) = machine.process() else { return Ok(()) };
         if process.is_stopped() {
             // It ended in the middle of a step; what it leaves is on its disk.
@@ -142,6 +146,14 @@ impl Judge {
     pub(crate) fn on_damaged(&mut self, id: u64) {
         self.damaged.insert(id);
         self.raft.damage(MemberId(id));
+    }
+
+    /// A member hears what one sends that is not who it says it is.
+    pub(crate) fn on_impostor_heard(&self, now: Time, by: u64, message: &Message) -> Violation {
+        let (from, kind) = (message.from.0, message.kind.name());
+        let text =
+            format!("member {by:x} hears {kind} of {from:x}, whose disk was lost or put back");
+        Violation::at(Rule::Identity, now, text)
     }
 
     /// A member stopped because of something that cannot be.

@@ -79,6 +79,10 @@ marks! {
     Collected => "segments were collected",
     /// The store was full, and had room again.
     NoSpaceCleared => "a full store had room again",
+    /// A member whose disk was emptied was refused.
+    WipedRefused => "a member without its disk was refused",
+    /// A member with an older disk was refused.
+    OldRefused => "a member with an older disk was refused",
     /// A network was cut in two.
     Partitioned => "the network was cut",
     /// A member was paused.

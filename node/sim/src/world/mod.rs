@@ -17,6 +17,7 @@ mod admin;
 mod chaos;
 mod convert;
 mod happening;
+mod impostor;
 mod judge;
 mod links;
 mod machine;
@@ -35,7 +36,7 @@ use quorate_api::member_json::Member;
 use quorate_member::open::Fresh;
 use quorate_raft::{Message, MessageKind, NodeId};
 use quorate_replica::{Event, SnapshotOutcome};
-use sim_disk::{CrashPolicy, HandleId};
+use sim_disk::HandleId;
 
 use crate::check::Violation;
 use crate::client::{Client, ClientOptions};
@@ -48,7 +49,7 @@ use judge::Judge;
 use links::Links;
 use machine::{Machine, Power};
 use network::{End, Network};
-use process::Output;
+use process::{Life, Output};
 use profile::Profile;
 use queue::Queue;
 use trace::Trace;
@@ -223,7 +224,15 @@ impl World {
                 }
                 self.settle(machine)
             }
-            Happening::Deliver { to, message, body } => self.deliver(to, message, body),
+            Happening::Deliver { to, from, sent_by, message, body } => {
+                self.deliver(to, (from, sent_by), message, body)
+            }
+            Happening::Refuse { machine, incarnation, by, why } => {
+                if let Some(process) = self.process_of(machine, incarnation) {
+                    process.refused_by(by, &why);
+                }
+                self.settle(machine)
+            }
             Happening::SnapshotSent { machine, incarnation, to, outcome } => {
                 let to = NodeId(to);
                 self.tell(machine, incarnation, Event::SnapshotSent { to, outcome })
@@ -333,9 +342,13 @@ impl World {
     fn deliver(
         &mut self,
         to: u64,
+        sender: Life,
         message: Box<Message>,
         body: Option<Bytes>,
     ) -> Result<(), Violation> {
+        if !self.is_heard(to, sender, &message)? {
+            return self.settle(to);
+        }
         let now = self.local(to);
         if let Some(process) = self.machines.get_mut(&to).and_then(Machine::process) {
             process.receive(now, message, body);
@@ -385,14 +398,7 @@ impl World {
                 process.poll_disks(local);
                 self.after(10 * MICROS, Happening::Job { machine: id, incarnation });
             }
-            Power::Opening(_) => match machine.try_start(now, &self.profile) {
-                Ok(false) => {}
-                Ok(true) => self.on_started(id),
-                Err(_) => {
-                    self.chaos.count("failed start");
-                    self.crash(id, CrashPolicy::KeepAll);
-                }
-            },
+            Power::Opening(_) => self.go_on_starting(id)?,
             Power::Off | Power::Gone | Power::Refused(_) => {}
         }
         self.settle(id)
@@ -452,7 +458,9 @@ impl World {
     fn output(&mut self, from: u64, incarnation: u32, output: Output) -> Result<(), Violation> {
         match output {
             Output::Send(message) => {
-                self.judge.on_sent(self.now, &message)?;
+                if !self.is_impostor(from) {
+                    self.judge.on_sent(self.now, &message)?;
+                }
                 let to = message.to.0;
                 let mut arrivals = self.network.send(self.now, End::Member(from), End::Member(to));
                 if message.kind == MessageKind::MsgProp {
@@ -462,7 +470,9 @@ impl World {
                 }
                 for at in arrivals {
                     let message = message.clone();
-                    self.queue.push(at, Happening::Deliver { to, message, body: None });
+                    let sent_by = incarnation;
+                    let deliver = Happening::Deliver { to, from, sent_by, message, body: None };
+                    self.queue.push(at, deliver);
                 }
             }
             Output::SendSnapshot(message, body) => {
@@ -471,7 +481,9 @@ impl World {
                 let outcome = match arrivals.first() {
                     Some(at) => {
                         let body = Some(body);
-                        self.queue.push(*at, Happening::Deliver { to, message, body });
+                        let sent_by = incarnation;
+                        let deliver = Happening::Deliver { to, from, sent_by, message, body };
+                        self.queue.push(*at, deliver);
                         SnapshotOutcome::Finished
                     }
                     None => SnapshotOutcome::Failed,

@@ -6,11 +6,11 @@
 //!                 └─► refused: only a machine whose disk was damaged may
 //! ```
 
-use quorate_member::open::{Finding, OpenError};
+use quorate_member::open::Finding;
 use sim_disk::CrashPolicy;
 
 use super::happening::Happening;
-use super::machine::Power;
+use super::machine::{Power, Start, StartFailed};
 use super::process::Stop;
 use super::{MILLIS, Mark, NOTICE_MS, PROGRESS_MS, World};
 use crate::check::Violation;
@@ -23,15 +23,41 @@ impl World {
         if !machine.is_off() {
             return Ok(());
         }
-        match machine.open(&self.profile) {
-            Ok(findings) => {
+        if machine.open().is_err() {
+            self.on_failed_start(id);
+        }
+        self.settle(id)
+    }
+
+    /// An operation of a start has ended.
+    pub(super) fn go_on_starting(&mut self, id: u64) -> Result<(), Violation> {
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        match machine.try_start(&self.profile) {
+            Ok(Start::Waiting) => {}
+            Ok(Start::Found(findings)) => {
                 for finding in &findings {
                     self.on_finding(id, finding)?;
                 }
             }
-            Err(error) => self.on_refused(id, error)?,
+            Ok(Start::Ready) => {
+                if let Some(why) = self.introduce(id) {
+                    return self.on_refused(id, &why);
+                }
+                let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+                match machine.run(self.now, &self.profile) {
+                    Ok(()) => self.on_started(id),
+                    Err(_) => self.on_failed_start(id),
+                }
+            }
+            Err(StartFailed::Refused(error)) => self.on_refused(id, &error.to_string())?,
+            Err(StartFailed::Disk) => self.on_failed_start(id),
         }
-        self.settle(id)
+        Ok(())
+    }
+
+    fn on_failed_start(&mut self, id: u64) {
+        self.chaos.count("failed start");
+        self.crash(id, CrashPolicy::KeepAll);
     }
 
     pub(super) fn on_started(&mut self, id: u64) {
@@ -59,7 +85,7 @@ impl World {
             Finding::DamagedStore(_) | Finding::OlderCheckpoint(_) => {
                 self.marks.reach(Mark::DamagedStore);
             }
-            Finding::Fresh | Finding::Repairing { .. } => {}
+            Finding::Fresh | Finding::Repairing { .. } | Finding::NewIdentity => {}
         }
         if let Finding::DamagedLog { .. } | Finding::DamagedStore(_) = finding {
             if !self.machines.get(&id).is_some_and(|machine| machine.is_damaged) {
@@ -71,12 +97,12 @@ impl World {
         Ok(())
     }
 
-    fn on_refused(&mut self, id: u64, error: OpenError) -> Result<(), Violation> {
+    fn on_refused(&mut self, id: u64, why: &str) -> Result<(), Violation> {
         let damaged = self.machines.get(&id).is_some_and(|machine| machine.is_damaged);
         let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
-        machine.power = Power::Refused(error.to_string());
+        machine.power = Power::Refused(why.to_owned());
         self.chaos.count("refused start");
-        if damaged { Ok(()) } else { Err(self.judge.refused(self.now, id, &error.to_string())) }
+        if damaged { Ok(()) } else { Err(self.judge.refused(self.now, id, why)) }
     }
 
     pub(super) fn on_stop(&mut self, id: u64, stop: Stop) -> Result<(), Violation> {
@@ -103,6 +129,10 @@ impl World {
                     }
                 }
             }
+            Stop::Refused(why) => {
+                self.crash(id, CrashPolicy::KeepAll);
+                return self.on_refused(id, &why);
+            }
             Stop::Broken(why) => {
                 if let Some(violation) = self.judge.on_broken(self.now, id, &why) {
                     return Err(violation);
@@ -121,7 +151,9 @@ impl World {
         if matches!(machine.power, Power::Gone | Power::Refused(_)) {
             return;
         }
-        self.judge.on_crash(id, machine.process().map(|process| &*process));
+        if !machine.is_impostor {
+            self.judge.on_crash(id, machine.process().map(|process| &*process));
+        }
         machine.power = Power::Off;
         let now = self.now;
         self.trace.remark(|| format!("{now} {id} crashes: {policy:?}"));

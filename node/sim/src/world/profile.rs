@@ -27,6 +27,8 @@ pub(crate) struct FaultProfile {
     pub(crate) slow_disk_ms: u64,
     /// Damage to the log or store of a member that is down.
     pub(crate) corrupt_percent: u64,
+    /// A member that is down comes back without its disk, or with an older one.
+    pub(crate) forget_percent: u64,
     pub(crate) disk_error_ms: u64,
     pub(crate) disk_full_ms: u64,
     pub(crate) membership_ms: u64,
@@ -87,6 +89,7 @@ impl Profile {
             pause_ms: sometimes(random, 8_000),
             slow_disk_ms: sometimes(random, 10_000),
             corrupt_percent: if random.chance(1, 2) { 20 + random.below(80) } else { 0 },
+            forget_percent: if random.chance(1, 2) { 20 + random.below(80) } else { 0 },
             disk_error_ms: sometimes(random, 20_000),
             disk_full_ms: sometimes(random, 20_000),
             membership_ms: sometimes(random, 4_000),

@@ -3,6 +3,7 @@
 mod answers;
 mod genuine;
 mod hostile;
+mod identity;
 mod messages;
 mod snapshots;
 
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use quorate_api::Error;
 use quorate_api::etcdserverpb::{HashKvResponse, LeaseTimeToLiveResponse, ResponseHeader};
 use quorate_api::member_json::Member;
 use quorate_api::urls::Url;
+use quorate_member::identity::{Book, Claim, Doubt, Judgement};
 use quorate_raft::{Entry, Index, Message, MessageKind, NodeId, Term};
 use quorate_replica::SnapshotOutcome;
 
@@ -31,8 +33,12 @@ use super::transport::Transport;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a member heard.
-#[derive(Default)]
 struct Ear {
+    book: Mutex<Book>,
+    accepted_by: Mutex<BTreeSet<u64>>,
+    refused_by: Mutex<Vec<(u64, String)>>,
+    doubted: Mutex<Vec<(u64, Doubt)>>,
+    can_remember: AtomicBool,
     removed: Mutex<BTreeSet<u64>>,
     messages: Mutex<Vec<Message>>,
     snapshots: Mutex<Vec<(Message, PathBuf)>>,
@@ -42,6 +48,32 @@ struct Ear {
     told_removed: AtomicU64,
 }
 
+impl Ear {
+    fn new(book: Book) -> Self {
+        Self {
+            book: Mutex::new(book),
+            accepted_by: Mutex::default(),
+            refused_by: Mutex::default(),
+            doubted: Mutex::default(),
+            can_remember: AtomicBool::new(true),
+            removed: Mutex::default(),
+            messages: Mutex::default(),
+            snapshots: Mutex::default(),
+            links: Mutex::default(),
+            unreachable: AtomicU64::default(),
+            sent: Mutex::default(),
+            told_removed: AtomicU64::default(),
+        }
+    }
+}
+
+/// Of a member that was started so often on this directory, each time under the number's nonce.
+fn book(incarnation: u64, boots: u64) -> Book {
+    let mut book = Book::new(incarnation);
+    (1..=boots).for_each(|boot| book.begin(boot));
+    book
+}
+
 impl Inbox for Ear {
     fn is_removed(&self, member: u64) -> bool {
         self.removed.lock().contains(&member)
@@ -49,6 +81,34 @@ impl Inbox for Ear {
 
     fn attend(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async {})
+    }
+
+    fn claim(&self) -> Claim {
+        self.book.lock().claim(None)
+    }
+
+    fn judge(&self, peer: u64, claim: Option<&Claim>) -> Result<Judgement, Doubt> {
+        self.book.lock().judge(peer, claim)
+    }
+
+    fn remember(&self, peer: u64, claim: Claim) -> Answer<'_, ()> {
+        let can_remember = self.can_remember.load(Relaxed);
+        if can_remember {
+            self.book.lock().remember(peer, &claim);
+        }
+        Box::pin(async move { can_remember.then_some(()).ok_or(Error::NoSpace) })
+    }
+
+    fn doubted(&self, peer: u64, doubt: &Doubt) {
+        self.doubted.lock().push((peer, doubt.clone()));
+    }
+
+    fn accepted_by(&self, peer: u64) {
+        self.accepted_by.lock().insert(peer);
+    }
+
+    fn refused_by(&self, peer: u64, why: &str) {
+        self.refused_by.lock().push((peer, why.to_owned()));
     }
 
     fn receive(&self, message: Box<Message>) {
@@ -159,6 +219,10 @@ impl Node {
     }
 
     fn start_at(id: u64, cluster: u64, address: &str) -> Self {
+        Self::start_as(id, cluster, address, book(1, 1))
+    }
+
+    fn start_as(id: u64, cluster: u64, address: &str, book: Book) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("quorate-peer-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
         let folder = std::env::temp_dir().join(name);
@@ -173,7 +237,7 @@ impl Node {
             dial_timeout: Duration::from_secs(2),
             dialer: Dialer::default(),
         };
-        let ear = Arc::new(Ear::default());
+        let ear = Arc::new(Ear::new(book));
         let transport = Transport::bind(settings).unwrap();
         transport.start(ear.clone()).unwrap();
         Self { id, ear, transport, folder }

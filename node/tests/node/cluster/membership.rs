@@ -17,14 +17,14 @@ const NOT_FOUND: &str = "etcdserver: member not found";
 
 /// What a member to be is added as.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     Voter,
     Learner,
 }
 
 /// Add a member. The cluster counts as unhealthy until its members have been connected for a
 /// while; anything else is the answer.
-async fn add(client: &Client, peer_url: &str, role: Role) -> Result<Listed, Error> {
+pub(super) async fn add(client: &Client, peer_url: &str, role: Role) -> Result<Listed, Error> {
     let is_learner = role == Role::Learner;
     eventually(&format!("a healthy cluster adds {peer_url}"), async || {
         let peer_urls = vec![peer_url.to_owned()];
@@ -36,16 +36,16 @@ async fn add(client: &Client, peer_url: &str, role: Role) -> Result<Listed, Erro
     .await
 }
 
-async fn promote(client: &Client, id: u64) -> Result<(), Error> {
+pub(super) async fn promote(client: &Client, id: u64) -> Result<(), Error> {
     client.member_promote(MemberPromoteRequest { id }).await.map(drop)
 }
 
-async fn remove(client: &Client, id: u64) -> Result<(), Error> {
+pub(super) async fn remove(client: &Client, id: u64) -> Result<(), Error> {
     client.member_remove(MemberRemoveRequest { id }).await.map(drop)
 }
 
 /// The members as this one lists them, in the order of their ids.
-async fn listed(client: &Client) -> Vec<Listed> {
+pub(super) async fn listed(client: &Client) -> Vec<Listed> {
     let answer = eventually("the members are listed", async || {
         client.member_list(MemberListRequest { linearizable: true }).await.ok()
     });
@@ -58,7 +58,7 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
 
 impl Cluster {
     /// A member to be, for which the cluster has not been asked.
-    fn newcomer(&mut self, name: &str, arguments: &[&str]) -> usize {
+    pub(super) fn newcomer(&mut self, name: &str, arguments: &[&str]) -> usize {
         let mut member = Member::new(self.folder.path(), name);
         let mut initial: Vec<String> = self.members.iter().map(Member::as_initial).collect();
         initial.push(member.as_initial());
@@ -70,7 +70,7 @@ impl Cluster {
     }
 
     /// Add one and start it.
-    async fn join(&mut self, name: &str, role: Role, arguments: &[&str]) -> usize {
+    pub(super) async fn join(&mut self, name: &str, role: Role, arguments: &[&str]) -> usize {
         let client = self.client();
         let at = self.newcomer(name, arguments);
         add(&client, &self.members[at].peer_url(), role).await.expect("added");
@@ -80,7 +80,7 @@ impl Cluster {
     }
 
     /// All members that run list the same, with these names.
-    async fn check_list(&self, names: &[&str]) {
+    pub(super) async fn check_list(&self, names: &[&str]) {
         let all = listed(&self.client()).await;
         let mut found: Vec<&str> = all.iter().map(|member| member.name.as_str()).collect();
         found.sort_unstable();
@@ -90,7 +90,7 @@ impl Cluster {
         }
     }
 
-    async fn id(&self, at: usize) -> u64 {
+    pub(super) async fn id(&self, at: usize) -> u64 {
         let status = eventually("a status", async || self.members[at].client().status().await.ok());
         super::id(&status.await)
     }

@@ -10,8 +10,10 @@ mod compaction;
 mod damage;
 mod disk;
 mod handover;
+mod identity;
 mod load;
 mod membership;
+mod mixed;
 mod recover;
 mod restart;
 

@@ -6,6 +6,7 @@
 
 mod applier;
 mod background;
+mod identity;
 mod requests;
 mod streams;
 mod witness;
@@ -36,6 +37,7 @@ use crate::check::raft::LogEntry;
 use crate::client::{Call, Stream};
 use crate::history::{ClientId, Event as HistoryEvent, Outcome, WatchMessage};
 use applier::{Installing, Task};
+pub(crate) use identity::{Hearing, Identity, Life};
 use requests::Waiter;
 use witness::{DurableLog, InFlight};
 
@@ -82,11 +84,14 @@ pub(crate) enum Stop {
     Damaged(String),
     /// A message or state that cannot be.
     Broken(String),
+    /// Its peers do not take it for the member that it was.
+    Refused(String),
 }
 
 pub(crate) struct Process {
     id: u64,
     pub(crate) replica: Replica,
+    identity: Identity,
     writer: LogWriter,
     log_disk: FaultyHandle,
     store_disk: FaultyHandle,
@@ -141,6 +146,7 @@ impl Process {
         opened: Opened,
         config: Config,
         disks: (FaultyHandle, FaultyHandle),
+        identity: Identity,
         now: Time,
     ) -> Result<Self, quorate_replica::BootError> {
         let Opened { writer, store, jobs, boot, findings, .. } = opened;
@@ -184,6 +190,7 @@ impl Process {
             ids: RequestIds::new(id, config.boot, 0),
             hub: WatchHub::new(store.revision(), options),
             replica: Replica::new(config, boot, now)?,
+            identity,
             writer,
             log_disk: disks.0,
             store_disk: disks.1,
@@ -221,8 +228,8 @@ impl Process {
     }
 
     /// The disk handles, log first.
-    pub(crate) fn handles(&self) -> [HandleId; 2] {
-        [self.log_disk.id(), self.store_disk.id()]
+    pub(crate) fn handles(&self) -> [HandleId; 3] {
+        [self.log_disk.id(), self.store_disk.id(), self.identity.handle()]
     }
 
     /// Hear an event, and carry out what follows at once.
@@ -269,6 +276,7 @@ impl Process {
         for completion in completions {
             self.jobs.on_completion(completion);
         }
+        self.poll_book();
     }
 
     fn carry_out(&mut self, now: Time) {
@@ -342,6 +350,7 @@ impl Process {
     pub(crate) fn tick(&mut self, now: Time) {
         self.hear(now, Event::Tick);
         self.ticks += 1;
+        self.look_around();
         self.check_configuration();
         self.read_slowly();
         let is_nameless = self

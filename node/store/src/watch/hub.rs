@@ -325,8 +325,9 @@ impl WatchHub {
         let numbers: Vec<u32> = self.watchers.iter().map(|(number, _)| number).collect();
         for number in numbers {
             let watcher = self.watchers.get_mut(number);
-            if watcher.place == Place::Waiting {
-                watcher.next = watcher.next.max(before + 1);
+            if watcher.place == Place::Waiting && watcher.next <= before {
+                watcher.next = before + 1;
+                watcher.flags.clear(Flags::STARTS_LATER);
             }
             let (next, place) = (watcher.next, watcher.place);
             let stream = self.streams.get_mut(watcher.stream);

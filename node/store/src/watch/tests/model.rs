@@ -386,6 +386,21 @@ fn progress(response: &WatchResponse) -> WatchResponse {
     }
 }
 
+#[test]
+fn a_start_that_came_is_not_waited_for_after_a_snapshot() {
+    let mut model = Model::new(WatchOptions::default());
+    for step in [
+        Step::Change(vec![(0, Some(0))]),
+        Step::Create { stream: 0, key: 1, end: None, start: 3, flags: 0b10 },
+        Step::Change(vec![(0, Some(0))]),
+        Step::Publish,
+        Step::Install { missed: vec![(1, None)], compact: false },
+    ] {
+        model.run(step);
+    }
+    model.finish();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 

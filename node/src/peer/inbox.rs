@@ -10,6 +10,7 @@ use quorate_api::member_json::Member;
 use quorate_member::identity::{Claim, Doubt, Judgement};
 use quorate_raft::Message;
 use quorate_replica::SnapshotOutcome;
+use quorate_store::log::Damage;
 use serde_json::Value;
 
 /// An answer that takes time.
@@ -99,6 +100,9 @@ pub trait Inbox: Send + Sync {
 
     /// How the sending of a snapshot ended.
     fn snapshot_sent(&self, peer: u64, outcome: SnapshotOutcome);
+
+    /// A snapshot for a peer cannot be read: data of this member is damaged.
+    fn found_damage(&self, damage: &Damage);
 
     /// A peer says that this member has been removed from the cluster.
     fn told_removed(&self, by: u64);

@@ -15,13 +15,15 @@ use quorate_member::route;
 use quorate_raft::Message;
 use quorate_replica::SnapshotOutcome;
 use quorate_store::hash::{KvHash, KvHasher};
+use quorate_store::log::Damage;
+use quorate_store::snapshot::{SnapshotStream, StreamError};
 
 use super::client::{self, AskError};
 use super::dial::Dialer;
 use super::inbox::{Answer, Inbox, Versions};
 use super::send_snapshot::{SnapshotSource, SourceError};
 use super::settings::{PeerInfo, Settings};
-use super::transport::Transport;
+use super::transport::{Shared, Transport};
 use crate::config::Config;
 use crate::grpc;
 use crate::member::peers::{Asked, Peers};
@@ -58,12 +60,23 @@ impl Settings {
 }
 
 /// Reads a pinned snapshot, from the thread that sends it.
-struct Pinned(Arc<PinnedSnapshot>, Option<quorate_store::snapshot::SnapshotStream>);
+struct Pinned {
+    pinned: Arc<PinnedSnapshot>,
+    stream: Option<SnapshotStream>,
+    /// Who hears of damage.
+    shared: Arc<Shared>,
+}
 
 impl SnapshotSource for Pinned {
     fn next(&mut self) -> Result<Option<bytes::Bytes>, SourceError> {
-        let Self(pinned, stream) = self;
-        stream.get_or_insert_with(|| pinned.stream()).next()
+        let Self { pinned, stream, shared } = self;
+        let chunk = stream.get_or_insert_with(|| pinned.stream()).next();
+        if let Err(error) = &chunk
+            && let Some(StreamError::Damage(damage)) = error.downcast_ref()
+        {
+            shared.inbox().found_damage(damage);
+        }
+        chunk
     }
 }
 
@@ -73,7 +86,9 @@ impl Peers for Transport {
     }
 
     fn send_snapshot(&self, message: Box<Message>, snapshot: Arc<PinnedSnapshot>) {
-        Self::send_snapshot(self, message, Box::new(Pinned(snapshot, None)));
+        let shared = self.shared().clone();
+        let source = Pinned { pinned: snapshot, stream: None, shared };
+        Self::send_snapshot(self, message, Box::new(source));
     }
 
     fn set_members(&self, members: &[member_json::Member]) {
@@ -199,6 +214,10 @@ impl Inbox for Member {
 
     fn snapshot_sent(&self, peer: u64, outcome: SnapshotOutcome) {
         Self::snapshot_sent(self, peer, outcome);
+    }
+
+    fn found_damage(&self, damage: &Damage) {
+        Self::found_damage(self, damage);
     }
 
     fn told_removed(&self, by: u64) {

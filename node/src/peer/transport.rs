@@ -79,6 +79,10 @@ pub(super) struct Shared {
 }
 
 impl Transport {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Listens, without answering yet: the member that answers may need the transport to come up.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ use quorate_api::urls::Url;
 use quorate_member::identity::{Book, Claim, Doubt, Judgement};
 use quorate_raft::{Entry, Index, Message, MessageKind, NodeId, Term};
 use quorate_replica::SnapshotOutcome;
+use quorate_store::log::Damage;
 
 use super::dial::Dialer;
 use super::inbox::{Answer, Inbox, Versions};
@@ -135,6 +136,8 @@ impl Inbox for Ear {
     fn snapshot_sent(&self, peer: u64, outcome: SnapshotOutcome) {
         self.sent.lock().push((peer, outcome));
     }
+
+    fn found_damage(&self, _: &Damage) {}
 
     fn told_removed(&self, by: u64) {
         self.told_removed.store(by, Relaxed);

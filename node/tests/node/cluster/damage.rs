@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use quorate_api::Code;
+use quorate_api::etcdserverpb::MoveLeaderRequest;
 
 use super::*;
 use crate::process::quorate;
@@ -258,4 +259,45 @@ async fn a_lone_member_names_what_it_cannot_read() {
         }
     }
     assert_eq!(lost, 1, "one byte of one record was changed");
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_send_what_is_damaged_ends_and_has_it_from_peers() {
+    let few = ["--snapshot-count=20", "--snapshot-catchup-entries=5", "--segment-bytes=65536"];
+    let mut cluster = Cluster::start("unsendable", 3, &few).await;
+    cluster.put_many("all", 60).await;
+    let lagging = cluster.follower().await;
+    cluster.members[lagging].kill();
+    cluster.put_many("two", 60).await;
+    let others: Vec<usize> = (0..3).filter(|at| *at != lagging).collect();
+    // A clean end writes a checkpoint, so that its restart reads no more than it must.
+    for at in &others {
+        cluster.members[*at].terminate();
+        assert_eq!(cluster.members[*at].wait_end().await.code(), Some(0));
+    }
+    let harmed = others[0];
+    let segment = files(&cluster.members[harmed], "store", "segment-", "").swap_remove(0);
+    harm(&segment, Harm::FlipByte);
+    for at in &others {
+        cluster.members[*at].start();
+    }
+    cluster.wait_ready().await;
+    let harmed_id = id(&cluster.members[harmed].client().status().await.expect("answered"));
+    eventually("the harmed member leads", async || {
+        let leader = cluster.leader().await;
+        if leader == harmed {
+            return Some(());
+        }
+        let request = MoveLeaderRequest { target_id: harmed_id };
+        let _ = cluster.members[leader].client().move_leader(request).await;
+        None
+    })
+    .await;
+    cluster.members[lagging].start();
+    assert_eq!(cluster.members[harmed].wait_end().await.code(), Some(1));
+    let said = cluster.members[harmed].log();
+    assert!(said.contains("damaged"), "{said}");
+    let said = cluster.heal(harmed).await;
+    assert!(said.contains("damaged"), "{said}");
+    cluster.check().await;
 }

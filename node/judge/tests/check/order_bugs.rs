@@ -248,6 +248,26 @@ fn too_many_orders_are_an_error() {
     expect("gives up", found.map(|_| ()), Some(Rule::Undecided));
 }
 
+/// What ended a lease is known long after, when somebody needs it: too late to find it by trying.
+#[test]
+fn a_lease_that_is_needed_later_was_not_ended_before() {
+    let mut script = Script::new();
+    let attached = |key| Put { lease: 7, ..Put::new(key, "1") };
+    script.answer((1, 2), Request::Put(attached("a")), 2, Body::Put { prev_kv: None });
+    script.outcome((3, 4), session(1), Request::LeaseRevoke { id: 7 }, Outcome::Unknown);
+    let deletion = DeleteRange { keys: KeyRange::single("a"), prev_kv: false };
+    let deletion = Request::DeleteRange(deletion);
+    let lost = script.outcome((5, 6), session(1), deletion, Outcome::Unknown);
+    script.get((7, 8), "a", 3, vec![]);
+    for _ in 0..13 {
+        let request = Request::Put(Put::new("b", "same"));
+        script.outcome((9, 10), session(1), request, Outcome::Unknown);
+    }
+    script.answer((11, 12), Request::Put(attached("c")), 17, Body::Put { prev_kv: None });
+    let linearization = script.linearize();
+    assert_eq!(linearization.made(3).map(|made| made.maker), Some(Maker::Operation(lost)));
+}
+
 #[test]
 fn makers_are_named() {
     let mut script = Script::new();

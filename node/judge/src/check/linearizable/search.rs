@@ -24,6 +24,8 @@ struct Search<'a> {
     observers: BTreeMap<i64, Vec<&'a Operation>>,
     unknown: Vec<&'a Operation>,
     granted_twice: BTreeSet<i64>,
+    /// The last revision of an acknowledged write that needed a lease.
+    needed: BTreeMap<i64, i64>,
     tries: u64,
     tries_max: u64,
 }
@@ -54,6 +56,7 @@ impl<'a> Search<'a> {
         let mut observers: BTreeMap<i64, Vec<&Operation>> = BTreeMap::new();
         let mut granted = BTreeSet::new();
         let mut granted_twice = BTreeSet::new();
+        let mut needed: BTreeMap<i64, i64> = BTreeMap::new();
         for operation in history.operations() {
             if let Some(id) = granted_lease(operation)
                 && !granted.insert(id)
@@ -61,6 +64,10 @@ impl<'a> Search<'a> {
                 granted_twice.insert(id);
             }
             let Some((returned, response)) = operation.answered() else { continue };
+            if let Some(lease) = used_lease(&operation.request) {
+                let last = needed.entry(lease).or_default();
+                *last = response.revision.max(*last);
+            }
             if response.body.wrote() != Some(true) {
                 observers.entry(response.revision).or_default().push(operation);
             } else if let Some(other) = writers.insert(response.revision, operation) {
@@ -76,7 +83,17 @@ impl<'a> Search<'a> {
         });
         let operations = history.operations().len() as u64;
         let tries_max = TRIES_BASE + operations.saturating_mul(TRIES_PER_OPERATION);
-        Ok(Self { bounds, hints, writers, observers, unknown, granted_twice, tries: 0, tries_max })
+        Ok(Self {
+            bounds,
+            hints,
+            writers,
+            observers,
+            unknown,
+            granted_twice,
+            needed,
+            tries: 0,
+            tries_max,
+        })
     }
 
     fn run(mut self) -> Result<(Model, Vec<Made>), Violation> {
@@ -146,12 +163,15 @@ impl<'a> Search<'a> {
         let seen_by = self.bounds.seen_by(revision);
         let mut likely = Vec::new();
         let mut unlikely = Vec::new();
+        let mut contradicted = Vec::new();
         for lease in attached_leases(&state.model) {
             self.tries += 1;
             let maker = Maker::Expiry { lease };
             let events = state.model.lease_deletions(lease);
             if self.hints.allow(revision, &events) {
-                unlikely.push(Choice { maker, events, ended_lease: Some(lease) });
+                let choice = Choice { maker, events, ended_lease: Some(lease) };
+                let is_needed = self.is_needed_after(lease, revision);
+                if is_needed { contradicted.push(choice) } else { unlikely.push(choice) }
             }
         }
         let observers = self.observers.get(&revision).into_iter().flatten();
@@ -176,14 +196,30 @@ impl<'a> Search<'a> {
             }
             let elsewhere = self.hints.values_seen(&events);
             let choice = Choice { maker: Maker::Operation(operation.id), events, ended_lease };
-            if elsewhere { unlikely.push(choice) } else { likely.push(choice) }
+            if ended_lease.is_some_and(|lease| self.is_needed_after(lease, revision)) {
+                contradicted.push(choice);
+            } else if elsewhere {
+                unlikely.push(choice);
+            } else {
+                likely.push(choice);
+            }
         }
-        unlikely.append(&mut likely);
-        if unlikely.is_empty() {
+        // What a later answer contradicts comes last: that shows only when the search has come to
+        // that answer, after everything between was tried.
+        let mut choices = contradicted;
+        choices.append(&mut unlikely);
+        choices.append(&mut likely);
+        if choices.is_empty() {
             let text = format!("no request of this history can have made revision {revision}");
             return Err(Violation::at(Rule::Linearizable, seen_by, text));
         }
-        Ok(unlikely)
+        Ok(choices)
+    }
+
+    /// Whether a lease was there after a revision, so that it was not ended by it.
+    fn is_needed_after(&self, lease: i64, revision: i64) -> bool {
+        !self.granted_twice.contains(&lease)
+            && self.needed.get(&lease).is_some_and(|last| *last > revision)
     }
 
     /// An acknowledged write, which must answer as it did.

@@ -39,12 +39,15 @@ pub(super) fn harm(path: &Path, at: u64, harm: Harm) -> anyhow::Result<bool> {
 }
 
 /// The files of log and store that a member wrote, in order, each with how many of its bytes are in
-/// use. What only reserves room is left out.
+/// use. What only reserves room, and what was laid aside as damaged, is left out.
 pub(super) fn files(data: &Path) -> anyhow::Result<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
     for folder in ["log", "store"] {
         for entry in std::fs::read_dir(data.join(folder))? {
             let path = entry?.path();
+            if path.extension().is_some_and(|it| it == "damaged" || it == "spare") {
+                continue;
+            }
             let bytes = std::fs::read(&path)?;
             if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
                 found.push((path, last as u64 + 1));

@@ -15,6 +15,8 @@
 //! - A completed [`Operation::Sync`] means: every write to that file submitted before it is
 //!   durable. A completed [`Operation::SyncDirectory`] means the same for names.
 //! - Nothing else is durable. After a crash, any subset of what was not synced may be there.
+//! - A file of which something was not written, for another reason than want of room, is not
+//!   renamed: the rename fails, though it was submitted before anybody knew.
 //! - After a failed sync nothing may be assumed, and the sync is never tried again.
 //!
 //! It never knows what is written.

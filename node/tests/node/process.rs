@@ -109,6 +109,12 @@ impl Member {
         format!("{}={}", self.name, self.peer_url())
     }
 
+    /// It has nothing of what it wrote any more.
+    pub(crate) fn begin_anew(&mut self) {
+        assert!(self.process.is_none(), "{} runs", self.name);
+        std::fs::remove_dir_all(&self.data).expect("it wrote something");
+    }
+
     /// From now on it is elsewhere.
     pub(crate) fn move_away(&mut self) {
         self.address = next_address();

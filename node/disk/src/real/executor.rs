@@ -1,6 +1,6 @@
 //! Carries operations out, in their order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -25,6 +25,9 @@ static ZEROES: [u8; 128 << 10] = [0; 128 << 10];
 pub(crate) struct Executor {
     descriptors: Arc<Descriptors>,
     observer: Observer,
+    /// Files of which something was not written. What follows in the queue was submitted before
+    /// anybody could know, and must not give them a name that vouches for them.
+    unwritten: BTreeSet<Path>,
 }
 
 /// Writes that touch each other.
@@ -37,7 +40,7 @@ struct Run {
 
 impl Executor {
     pub(crate) fn new(descriptors: Arc<Descriptors>, observer: Observer) -> Self {
-        Self { descriptors, observer }
+        Self { descriptors, observer, unwritten: BTreeSet::new() }
     }
 
     /// Carry out the first operation, with those that can be done together with it.
@@ -87,6 +90,9 @@ impl Executor {
             runs.into_iter().map(|run| self.write(file, run)).collect();
         let needs_sync = tickets.iter().any(|(_, run)| run.is_none());
         let synced = if needs_sync { self.sync(file) } else { Ok(()) };
+        if written.iter().chain([&synced]).any(is_failure) {
+            self.unwritten.insert(path);
+        }
         for (ticket, run) in tickets {
             let result = match run {
                 Some(run) => written.get(run).unwrap_or(&synced),
@@ -97,10 +103,17 @@ impl Executor {
         }
     }
 
-    fn run_one(&self, operation: Operation) -> io::Result<()> {
-        let at = |path: &Path| self.descriptors.path(path);
+    fn run_one(&mut self, operation: Operation) -> io::Result<()> {
+        let descriptors = self.descriptors.clone();
+        let at = |path: &Path| descriptors.path(path);
         match operation {
-            Operation::Create { path, size } => self.create(&path, size),
+            Operation::Create { path, size } => {
+                let created = self.create(&path, size);
+                if is_failure(&created) {
+                    self.unwritten.insert(path);
+                }
+                created
+            }
             Operation::Write { path, offset, data } => {
                 let mut runs = Vec::new();
                 add(&mut runs, offset, data);
@@ -109,10 +122,14 @@ impl Executor {
             }
             Operation::Sync { path } => self.sync(&*self.descriptors.get(&path)?),
             Operation::Truncate { path, size } => self.descriptors.get(&path)?.set_len(size),
+            Operation::Rename { from, .. } if self.unwritten.contains(&from) => {
+                Err(io::Error::other("an earlier operation on the file failed"))
+            }
             Operation::Rename { from, to } => {
                 self.descriptors.change(&[&from, &to], || std::fs::rename(at(&from), at(&to)))
             }
             Operation::Remove { path } => {
+                self.unwritten.remove(&path);
                 self.descriptors.change(&[&path], || match std::fs::remove_file(at(&path)) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                     result => result,
@@ -203,6 +220,11 @@ fn write_some(file: &File, slices: &[IoSlice<'_>], offset: u64) -> io::Result<u6
             Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+/// Whether something was not written, and not only for want of room: then it is tried again.
+fn is_failure(result: &io::Result<()>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::StorageFull)
 }
 
 fn copy(error: &io::Error) -> io::Error {

@@ -203,6 +203,33 @@ fn many_pieces_are_one_write() {
     assert_eq!(&disk.files().read("f", 3, 20_000).unwrap()[..], expected);
 }
 
+/// Everything is submitted before anybody knows of the failure.
+#[test]
+fn what_was_not_written_gets_no_name() {
+    let folder = Folder::new("unwritten");
+    let mut disk = RealDisk::inline(&folder.0, Arc::new(drop)).unwrap();
+    // No file system has files of that size.
+    let too_far = 1 << 62;
+    let operations = [
+        Operation::Create { path: "new".into(), size: 512 },
+        write("new", too_far, &["lost"]),
+        write("new", 0, &["kept"]),
+        Operation::Sync { path: "new".into() },
+        Operation::Rename { from: "new".into(), to: "done".into() },
+        Operation::Remove { path: "new".into() },
+        Operation::Create { path: "new".into(), size: 512 },
+        Operation::Rename { from: "new".into(), to: "done".into() },
+    ];
+    let count = operations.len();
+    for (ticket, operation) in operations.into_iter().enumerate() {
+        disk.submit(Ticket(ticket as u64), operation);
+    }
+    let results: Vec<bool> =
+        wait(&mut disk, count).iter().map(|completion| completion.result.is_ok()).collect();
+    assert_eq!(results, [true, false, true, true, false, true, true, true]);
+    assert_eq!(std::fs::metadata(folder.0.join("done")).unwrap().len(), 512);
+}
+
 #[test]
 fn a_directory_has_one_user() {
     let folder = Folder::new("lock");

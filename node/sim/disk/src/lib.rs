@@ -26,7 +26,7 @@ mod handle;
 mod random;
 mod state;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -99,6 +99,31 @@ struct Queued {
 struct Queue {
     submitted: VecDeque<Queued>,
     completed: Vec<Completion>,
+    /// Files of which something was not written: they are not renamed.
+    unwritten: BTreeSet<String>,
+}
+
+impl Queue {
+    fn may(&self, operation: &Operation) -> bool {
+        !matches!(operation, Operation::Rename { from, .. } if self.unwritten.contains(&**from))
+    }
+
+    fn note(&mut self, operation: &Operation, result: &io::Result<()>) {
+        match (operation, result) {
+            (Operation::Remove { path }, _) => {
+                self.unwritten.remove(&**path);
+            }
+            (
+                Operation::Create { path, .. }
+                | Operation::Write { path, .. }
+                | Operation::Sync { path },
+                Err(failure),
+            ) if failure.kind() != io::ErrorKind::StorageFull => {
+                self.unwritten.insert(path.to_string());
+            }
+            _ => {}
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -310,6 +335,7 @@ impl Inner {
         let Some(Queued { ticket, operation, .. }) = queue.submitted.pop_front() else {
             return false;
         };
+        let may = queue.may(&operation);
         let (kinds, path): (&[FaultKind], &str) = match &operation {
             Operation::Write { path, .. } => (
                 &[
@@ -331,7 +357,10 @@ impl Inner {
         };
         let met = self.faults.meet(kinds, path);
         let fault = chosen.filter(|kind| kinds.contains(kind)).or(met);
-        let result = self.state.execute(&operation, fault, &mut self.random);
+        let result = match may {
+            true => self.state.execute(&operation, fault, &mut self.random),
+            false => Err(io::Error::other("an earlier operation on the file failed")),
+        };
         match &result {
             Err(failure) if failure.kind() == io::ErrorKind::StorageFull => {
                 self.faults.count(FaultKind::NoSpace);
@@ -343,6 +372,7 @@ impl Inner {
             }
         }
         if let Some(queue) = self.queues.get_mut(&id) {
+            queue.note(&operation, &result);
             queue.completed.push(Completion { ticket, result });
         }
         true

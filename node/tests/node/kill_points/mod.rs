@@ -135,8 +135,9 @@ async fn run(member: &mut Member, tracer: &Tracer<'_>) -> (End, Script) {
 async fn try_points(name: &str, points: Vec<Point>, inject: Inject<'_>) -> Tally {
     let folder = Folder::new(name);
     let (mut tally, all) = (Tally::default(), points.len());
+    // One for all points: addresses are few.
+    let mut member = member(&folder, "m1");
     for (number, point) in points.into_iter().enumerate() {
-        let mut member = member(&folder, &format!("p{number}"));
         let (end, script) = run(&mut member, &Tracer::at(&point, inject)).await;
         if end == End::Refused {
             let said = member.log();
@@ -144,8 +145,7 @@ async fn try_points(name: &str, points: Vec<Point>, inject: Inject<'_>) -> Tally
         }
         script.check(&mut member).await;
         tally.add(end, script.acknowledged());
-        drop(member);
-        std::fs::remove_dir_all(folder.path().join(format!("p{number}"))).expect("removed");
+        member.begin_anew();
         if number % 50 == 49 {
             eprintln!("{name}: {} of {all} points: {tally}", number + 1);
         }

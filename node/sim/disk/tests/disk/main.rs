@@ -177,6 +177,8 @@ fn a_full_disk_and_a_failed_write_say_so() {
     run(&disk, &mut handle, write("a", 0, 1, 1)).unwrap();
     run(&disk, &mut handle, write("a", 0, 1, 1)).unwrap_err();
     run(&disk, &mut handle, write("a", 0, 1, 1)).unwrap();
+    let rename = Operation::Rename { from: "a".into(), to: "b".into() };
+    run(&disk, &mut handle, rename).unwrap_err();
 }
 
 #[test]

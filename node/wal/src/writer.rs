@@ -128,6 +128,20 @@ impl Log {
     /// Submit a new, empty log. It exists when the returned batch is durable; before that, a crash
     /// leaves no log ([`OpenError::Empty`](crate::OpenError::Empty)).
     pub fn create(disk: &mut dyn Disk, identity: Identity, options: Options) -> (Self, BatchId) {
+        Self::create_with(disk, identity, options, Batch::default())
+    }
+
+    /// Submit a new log that has a batch from its first moment on: it exists with it, or not at
+    /// all.
+    ///
+    /// # Panics
+    /// If the batch is one that [`Log::append`] does not take, or not for one segment.
+    pub fn create_with(
+        disk: &mut dyn Disk,
+        identity: Identity,
+        options: Options,
+        batch: Batch,
+    ) -> (Self, BatchId) {
         assert!(options.segment_bytes >= SEGMENT_BYTES_MIN, "a segment must hold a batch");
         assert!(options.segment_bytes.is_multiple_of(SECTOR), "segments are whole sectors");
         let sequence = 1;
@@ -149,10 +163,17 @@ impl Log {
         log.submit_needed(disk, "create", Operation::Create { path: creating.clone(), size });
         // The file gets its name when this batch is synced, so its header may vouch for it.
         let header = log.header(1, 1);
-        let batch = Batch::default();
-        let (mut pieces, frame) = log.encode(1, &batch, MarkKind::None, SEGMENT_HEADER_BYTES);
+        let before = log.before();
+        let kind = log.take_in(&batch);
+        if let Some(hard_state) = batch.hard_state {
+            log.hard_state = hard_state;
+        }
+        log.mark.clone_from(&batch.mark);
+        let (mut pieces, frame) = log.encode(1, &batch, kind, SEGMENT_HEADER_BYTES);
         pieces.insert(0, header.encode());
         let offset = SEGMENT_HEADER_BYTES + frame.length;
+        assert!(offset + SECTOR <= size, "the first batch is larger than a segment");
+        log.current.max_index = batch.entries.last().map_or(0, |entry| entry.index);
         log.submit_needed(
             disk,
             "write",
@@ -168,14 +189,9 @@ impl Log {
         log.in_flight.push_back(InFlight {
             number: 1,
             batch,
-            mark: MarkKind::None,
+            mark: kind,
             attempt: log.attempt,
-            before: Before {
-                chain: 0,
-                hard_state: log.hard_state,
-                mark: None,
-                current: log.current.clone(),
-            },
+            before: Before { current: log.current.clone(), ..before },
             first_segment: sequence,
             then: Vec::new(),
         });
@@ -230,24 +246,9 @@ impl Log {
     ) -> BatchId {
         assert!(self.plan.is_none(), "the log was opened and not resumed");
         assert!(!self.failed, "the log has failed");
-        let mut kind = MarkKind::None;
-        if let Some(mark) = &batch.mark {
-            kind = self.extent.kind_of(mark);
-            self.extent.mark(mark, kind);
-        }
-        if let Some(first) = batch.entries.first() {
-            assert!(self.extent.fits(first.index), "entries leave a gap");
-            let indexes = batch.entries.iter().map(|entry| entry.index);
-            assert!(indexes.eq((first.index..).take(batch.entries.len())), "indexes ascend");
-        }
-        self.extent.append(&batch.entries);
+        let kind = self.take_in(&batch);
         self.number += 1;
-        let before = Before {
-            chain: self.chain,
-            hard_state: self.hard_state,
-            mark: self.mark.clone(),
-            current: self.current.clone(),
-        };
+        let before = self.before();
         self.in_flight.push_back(InFlight {
             number: self.number,
             batch: batch.clone(),
@@ -260,6 +261,31 @@ impl Log {
         self.write(disk, self.number, batch, kind);
         self.maintain(disk);
         BatchId(self.number)
+    }
+
+    /// What the log holds grows by a batch, which is checked.
+    fn take_in(&mut self, batch: &Batch) -> MarkKind {
+        let mut kind = MarkKind::None;
+        if let Some(mark) = &batch.mark {
+            kind = self.extent.kind_of(mark);
+            self.extent.mark(mark, kind);
+        }
+        if let Some(first) = batch.entries.first() {
+            assert!(self.extent.fits(first.index), "entries leave a gap");
+            let indexes = batch.entries.iter().map(|entry| entry.index);
+            assert!(indexes.eq((first.index..).take(batch.entries.len())), "indexes ascend");
+        }
+        self.extent.append(&batch.entries);
+        kind
+    }
+
+    fn before(&self) -> Before {
+        Before {
+            chain: self.chain,
+            hard_state: self.hard_state,
+            mark: self.mark.clone(),
+            current: self.current.clone(),
+        }
     }
 
     /// Write a batch to where the log ends, or to the next segment.

@@ -28,16 +28,21 @@ pub(super) fn create(
         boot: settings.boot,
     };
     let (store, jobs, _) = open_store(settings, identity, store_files, 1)?;
-    let (mut log, mut wait) = Log::create(log_disk, identity, settings.log);
     let entries = bootstrap_entries(members);
     let hard_state = HardState {
         term: Term(u64::from(!entries.is_empty())),
         vote: NodeId::NONE,
         commit: Index(entries.len() as u64),
     };
-    if !entries.is_empty() {
-        wait = log.append(log_disk, bootstrap_batch(&entries, hard_state));
-    }
+    // The log is there with the first members or not at all: without them a start that was cut off
+    // could not be told from that of a member that joins, which waits for somebody to lead it.
+    let (log, wait) = match entries.is_empty() {
+        true => Log::create(log_disk, identity, settings.log),
+        false => {
+            let first = bootstrap_batch(&entries, hard_state);
+            Log::create_with(log_disk, identity, settings.log, first)
+        }
+    };
     let boot = Boot { entries, hard_state, facts: applier::facts(&store), ..Boot::default() };
     let opened = Opened {
         cluster,

@@ -100,7 +100,7 @@ fn a_crash_at_any_operation_leaves_it_as_it_was_or_alone() {
 
 fn damage(disk: &FaultyDisk) {
     let log = disk.list().into_iter().map(|(path, _)| path).find(|path| path.ends_with("1.log"));
-    disk.corrupt(&log.unwrap(), Corruption::ZeroSector { sector: 9 }).unwrap();
+    disk.corrupt(&log.unwrap(), Corruption::ZeroSector { sector: 8 }).unwrap();
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl RangeResponse {
     /// The message with its prefix, in pieces that are written when they are asked for.
     pub(super) fn into_pieces(self) -> Pieces {
         let length = u32::try_from(self.encoded_len()).expect("an answer has a limit below this");
-        let mut front = BytesMut::with_capacity(PIECE_BYTES + COPIED_BYTES_MAX);
+        let mut front = BytesMut::new();
         front.put_u8(0);
         front.put_u32(length);
         if let Some(header) = &self.header {
@@ -88,6 +88,9 @@ impl Iterator for Pieces {
         {
             return Some(whole);
         }
+        if self.kvs.len() > 0 {
+            self.front.reserve(PIECE_BYTES + COPIED_BYTES_MAX);
+        }
         while self.front.len() < PIECE_BYTES && self.whole.is_none() {
             if let Some(kv) = self.kvs.next() {
                 self.front.put_u8(KVS);
@@ -103,10 +106,7 @@ impl Iterator for Pieces {
                 break;
             }
         }
-        let piece = std::mem::replace(
-            &mut self.front,
-            BytesMut::with_capacity(PIECE_BYTES + COPIED_BYTES_MAX),
-        );
+        let piece = self.front.split();
         Some(piece.freeze()).filter(|piece| !piece.is_empty())
     }
 }

@@ -32,7 +32,8 @@ const LARGE_RANGES: usize = 2;
 /// Messages of a range, made when the client has room for them.
 type RangeMessages = Answers<RangeStreamResponse>;
 
-/// Copies of an answer's bytes that are there at one time: as they are stored, and on the wire.
+/// Copies of an answer's bytes that are there at one time, at most: as they are stored, and on the
+/// wire. A large one is written as it is sent.
 const COPIES: u64 = 2;
 
 /// Messages of a streamed range that are there at one time: sent, and made ahead.

@@ -153,10 +153,15 @@ impl Shared {
             self.apply_here();
             self.write_here();
             // Whoever came while the lock was taken has left, and relies on this look.
-            if self.core.inbox.lock().is_empty() && !self.core.disk_has_news.load(SeqCst) {
+            if !self.has_news() {
                 return;
             }
         }
+    }
+
+    /// Whether a turn would find something that nobody has taken yet.
+    pub(super) fn has_news(&self) -> bool {
+        !self.core.inbox.lock().is_empty() || self.core.disk_has_news.load(SeqCst)
     }
 
     /// See to it that the log is written. A client that is alone has it written by its own thread,

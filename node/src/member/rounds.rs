@@ -29,7 +29,10 @@ impl Member {
         ROUND.with_borrow_mut(|own| *own = Some(told.clone()));
         loop {
             told.notified().await;
-            self.0.drive();
+            // Whoever had a turn meanwhile has taken it along.
+            if self.0.has_news() {
+                self.0.drive();
+            }
             if self.0.has_rest() {
                 // Answers that are ready leave first.
                 tokio::task::yield_now().await;

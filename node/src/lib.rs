@@ -11,6 +11,7 @@
 //! It decides nothing that the simulator should see: decisions are the replica's, the store's and
 //! Raft's.
 
+mod allocator;
 pub mod args;
 mod backup;
 pub mod client_port;

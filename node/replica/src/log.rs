@@ -92,6 +92,17 @@ impl MemberLog {
         self.bytes
     }
 
+    /// Where the newest entries begin that take no more than so many bytes together.
+    pub(crate) fn first_of_newest(&self, bytes: u64) -> Index {
+        let mut left = bytes;
+        let newest = self.entries.iter().rev().take_while(|entry| {
+            let fits = entry_bytes(entry) <= left;
+            left = left.saturating_sub(entry_bytes(entry));
+            fits
+        });
+        newest.last().map_or(Index(self.last().0 + 1), |entry| entry.index)
+    }
+
     pub(crate) fn set_offer(&mut self, offer: Option<SnapshotMetadata>) {
         self.offer = offer;
     }

@@ -172,7 +172,9 @@ impl Replica {
     pub(crate) fn cut_log(&mut self) {
         let log = self.node.storage();
         let offered = log.offer().map(|metadata| metadata.index.0);
-        let cut = log_cut(&self.config, log.first().0, self.applied, log.bytes(), offered);
+        let bytes_max = self.config.log_bytes_max;
+        let half = (log.bytes() > bytes_max).then(|| log.first_of_newest(bytes_max / 2).0);
+        let cut = log_cut(&self.config, log.first().0, self.applied, half, offered);
         if let Some(cut) = cut {
             self.node.storage_mut().compact(quorate_raft::Index(cut));
         }

@@ -73,19 +73,20 @@ impl Snapshots {
     }
 }
 
-/// Up to which index the log in memory can be cut, if it is worth it.
+/// Up to which index the log in memory can be cut, if it is worth it. `half` is where the newest
+/// entries begin that take half of the bytes that the log may have.
 pub(crate) fn log_cut(
     config: &Config,
     first: u64,
     applied: u64,
-    bytes: u64,
+    half: Option<u64>,
     offered: Option<u64>,
 ) -> Option<u64> {
     let held = (applied + 1).saturating_sub(first);
     let by_count = held > config.snapshot_entries.saturating_add(config.catch_up_entries);
-    let cut = if bytes > config.log_bytes_max {
-        // Too many bytes: half of what is held, whatever followers would like.
-        first.saturating_add(held / 2).min(applied)
+    let cut = if let Some(half) = half {
+        // Too many bytes, whatever followers would like.
+        half.saturating_sub(1).min(applied)
     } else if by_count {
         applied.saturating_sub(config.catch_up_entries)
     } else {

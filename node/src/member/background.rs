@@ -17,6 +17,7 @@ use quorate_store::jobs::{JobError, Outcome};
 use super::core::error_chain;
 use super::stop::Stop;
 use super::{Shared, Work};
+use crate::allocator::GivingBack;
 use crate::metrics;
 
 /// Without news, look so often whether work is due: some of it is due by numbers that nobody is
@@ -174,7 +175,9 @@ enum Pruned {
 impl Shared {
     /// The background's thread.
     pub(super) fn run_background(&self) {
+        let mut memory = GivingBack::default();
         while let Some(mut work) = self.background.wait() {
+            memory.look();
             if work == Work::Checkpoint {
                 self.background.tools.lock().runner.request_checkpoint();
                 let mut orders = self.background.orders.lock();

@@ -44,7 +44,7 @@ use crate::config::{Config, ConfigError};
 use crate::{founding, metrics};
 
 /// Bytes of entries in memory above which Raft's log is cut early.
-const LOG_BYTES_MAX: u64 = 128 << 20;
+const LOG_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a member does not start.
 #[derive(Debug, thiserror::Error)]

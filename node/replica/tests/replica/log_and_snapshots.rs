@@ -54,6 +54,22 @@ fn the_log_is_cut_earlier_when_it_takes_too_many_bytes() {
     assert!(status.first_index > 2);
 }
 
+/// As after a start, when the first thing that is applied finds the log of a former life.
+#[test]
+fn the_log_is_cut_far_enough_at_once() {
+    let small = |id| Config { log_bytes_max: 500, ..config(id) };
+    let mut cluster = Cluster::with(&[voter(1)], small);
+    cluster.elect(1);
+    for request in 1..=60 {
+        cluster.hear(1, put(request));
+    }
+    cluster.collect(1);
+    cluster.settle();
+    let status = cluster.member(1).replica.status();
+    assert_eq!(status.applied, 62, "{status:?}");
+    assert!(status.log_bytes <= 500, "{status:?}");
+}
+
 #[test]
 fn the_log_on_disk_goes_as_far_as_the_store_says() {
     let mut cluster = Cluster::led(1);

@@ -160,6 +160,40 @@ fn header_checksum(segment_id: u64, offset: u64, fields: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&place), fields)
 }
 
+/// What a record's header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) is_tombstone: bool,
+    /// The body's length in bytes.
+    pub(crate) length: usize,
+    checksum: u32,
+}
+
+/// Check the header of the record of `revision` at `offset`, which takes `size` bytes with its
+/// padding; `bytes` begin with it.
+pub(crate) fn decode_header(
+    segment_id: u64,
+    offset: u64,
+    revision: Revision,
+    (bytes, size): (&[u8], u64),
+) -> Result<Header, DamageKind> {
+    let header = bytes.get(..RECORD_HEADER_BYTES).ok_or(DamageKind::Header)?;
+    let mut fields = header;
+    if fields.get_u32_le() != header_checksum(segment_id, offset, &header[4..]) {
+        return Err(DamageKind::Header);
+    }
+    let checksum = fields.get_u32_le();
+    let length = fields.get_u32_le();
+    let sub = i64::from(fields.get_u32_le());
+    let main = fields.get_i64_le();
+    let is_tombstone = length & TOMBSTONE != 0;
+    let length = (length & !TOMBSTONE) as usize;
+    if Revision::new(main, sub) != revision || record_bytes(length) != size {
+        return Err(DamageKind::Misplaced);
+    }
+    Ok(Header { is_tombstone, length, checksum })
+}
+
 /// Check and take apart the record of `revision` at `offset`; `bytes` are all of it, padding
 /// included. Gives whether it is a tombstone, and its body.
 pub(crate) fn decode(
@@ -168,27 +202,12 @@ pub(crate) fn decode(
     revision: Revision,
     bytes: &Bytes,
 ) -> Result<(bool, Bytes), DamageKind> {
-    let Some((header, rest)) = bytes.split_at_checked(RECORD_HEADER_BYTES) else {
-        return Err(DamageKind::Header);
-    };
-    let mut fields = header;
-    if fields.get_u32_le() != header_checksum(segment_id, offset, &header[4..]) {
-        return Err(DamageKind::Header);
-    }
-    let body_checksum = fields.get_u32_le();
-    let length = fields.get_u32_le();
-    let sub = i64::from(fields.get_u32_le());
-    let main = fields.get_i64_le();
-    let is_tombstone = length & TOMBSTONE != 0;
-    let length = (length & !TOMBSTONE) as usize;
-    if Revision::new(main, sub) != revision || record_bytes(length) != bytes.len() as u64 {
-        return Err(DamageKind::Misplaced);
-    }
-    let Some(body) = rest.get(..length) else {
-        return Err(DamageKind::Misplaced);
-    };
-    if crc32c::crc32c(body) != body_checksum {
+    let size = bytes.len() as u64;
+    let Header { is_tombstone, length, checksum } =
+        decode_header(segment_id, offset, revision, (bytes, size))?;
+    let end = RECORD_HEADER_BYTES + length;
+    if crc32c::crc32c(&bytes[RECORD_HEADER_BYTES..end]) != checksum {
         return Err(DamageKind::Body);
     }
-    Ok((is_tombstone, bytes.slice(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + length)))
+    Ok((is_tombstone, bytes.slice(RECORD_HEADER_BYTES..end)))
 }

@@ -1,6 +1,7 @@
 //! The log as it is at one moment, to read at leisure while it changes.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,6 +73,32 @@ impl Pin {
         }
     }
 
+    /// Whether a record is a tombstone, and its body's length in bytes. The body is not looked at:
+    /// whoever reads it afterwards sees whether it is whole.
+    pub(crate) fn extent(
+        &self,
+        window: &mut Window,
+        revision: Revision,
+        slot: Slot,
+    ) -> Result<(bool, usize), Damage> {
+        let place = match slot.place() {
+            Place::Tail(sequence) => {
+                let record = self.batches.get(sequence).ok_or_else(|| missing(revision))?;
+                return Ok((record.tombstone, record.body.len()));
+            }
+            Place::Disk(place) => self.sized(place).ok_or_else(|| missing(revision))?,
+        };
+        let segment = self.segment(place, revision)?;
+        let file = &segment.file;
+        let found = window.read(&*self.files, segment, place);
+        let header = found.and_then(|range| {
+            let record = (&window.bytes[range], place.size);
+            format::decode_header(file.id, place.offset, revision, record)
+        });
+        let header = header.map_err(|kind| damage(file, place, revision, kind))?;
+        Ok((header.is_tombstone, header.length))
+    }
+
     /// Read a record of a segment through a window over it.
     pub(crate) fn read_disk(
         &self,
@@ -80,11 +107,15 @@ impl Pin {
         place: DiskPlace,
     ) -> Result<Record, Damage> {
         let place = self.sized(place).ok_or_else(|| missing(revision))?;
-        let segment = self.segments.get(&place.segment).ok_or_else(|| missing(revision))?;
-        let bytes = window
+        let segment = self.segment(place, revision)?;
+        let range = window
             .read(&*self.files, segment, place)
-            .map_err(|error| damage(&segment.file, place, revision, error))?;
-        decode(&segment.file, place, revision, &bytes)
+            .map_err(|kind| damage(&segment.file, place, revision, kind))?;
+        decode(&segment.file, place, revision, &window.bytes.slice(range))
+    }
+
+    fn segment(&self, place: DiskPlace, revision: Revision) -> Result<&PinnedSegment, Damage> {
+        self.segments.get(&place.segment).ok_or_else(|| missing(revision))
     }
 
     /// A place with its size.
@@ -106,14 +137,15 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// See to it that a place is in the window; gives where in it.
     fn read(
         &mut self,
         files: &dyn Files,
         segment: &PinnedSegment,
         place: DiskPlace,
-    ) -> Result<Bytes, DamageKind> {
-        if let Some(bytes) = self.within(place) {
-            return Ok(bytes);
+    ) -> Result<Range<usize>, DamageKind> {
+        if let Some(range) = self.within(place) {
+            return Ok(range);
         }
         let left = segment.length.saturating_sub(place.offset);
         let length = WINDOW_BYTES.min(left).max(place.size);
@@ -125,11 +157,11 @@ impl Window {
         self.within(place).ok_or(DamageKind::Io(std::io::ErrorKind::UnexpectedEof))
     }
 
-    fn within(&self, place: DiskPlace) -> Option<Bytes> {
+    fn within(&self, place: DiskPlace) -> Option<Range<usize>> {
         let from = usize::try_from(place.offset.checked_sub(self.start)?).ok()?;
         let to = from.checked_add(usize::try_from(place.size).ok()?)?;
         let hit = self.segment == Some(place.segment) && to <= self.bytes.len();
-        hit.then(|| self.bytes.slice(from..to))
+        hit.then_some(from..to)
     }
 }
 

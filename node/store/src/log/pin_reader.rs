@@ -1,5 +1,8 @@
 //! Reads what a pin holds in order, a piece at a time.
 
+use std::ops::ControlFlow;
+
+use super::locations::Slot;
 use super::pin::{Pin, Window};
 use super::{ChangeLimit, Damage, Record};
 use crate::revision::Revision;
@@ -30,20 +33,43 @@ impl PinReader {
     /// # Errors
     /// [`Damage`] if the disk does not give back what was written.
     pub fn read(&mut self, limit: ChangeLimit) -> Result<Vec<Record>, Damage> {
+        self.walk(limit, Pin::read, |record| record.body.len())
+    }
+
+    /// What the next records would be, as [`PinReader::read`] gives them: whether each is a
+    /// tombstone, and its body's length in bytes. Whether the bodies are whole is left to `read`.
+    ///
+    /// # Errors
+    /// [`Damage`], as for `read`.
+    pub fn read_extents(&mut self, limit: ChangeLimit) -> Result<Vec<(bool, usize)>, Damage> {
+        self.walk(limit, Pin::extent, |(_, body_bytes)| *body_bytes)
+    }
+
+    fn walk<T>(
+        &mut self,
+        limit: ChangeLimit,
+        read: impl Fn(&Pin, &mut Window, Revision, Slot) -> Result<T, Damage>,
+        body_bytes: impl Fn(&T) -> usize,
+    ) -> Result<Vec<T>, Damage> {
         let Self { pin, window, next } = self;
         let mut found = Vec::new();
         let Some(from) = *next else { return Ok(found) };
         let mut bytes = 0;
-        for (revision, slot) in pin.locations.iter_from(from) {
+        // Not a loop, which would ask each layer of the iterator for each record.
+        let stopped = pin.locations.iter_from(from).try_for_each(|(revision, slot)| {
             if !found.is_empty() && (found.len() >= limit.revisions || bytes >= limit.bytes) {
-                *next = Some(revision);
-                return Ok(found);
+                return ControlFlow::Break(Ok(revision));
             }
-            let record = pin.read(window, revision, slot)?;
-            bytes += record.body.len();
-            found.push(record);
-        }
-        *next = None;
+            match read(pin, window, revision, slot) {
+                Ok(read) => {
+                    bytes += body_bytes(&read);
+                    found.push(read);
+                    ControlFlow::Continue(())
+                }
+                Err(damage) => ControlFlow::Break(Err(damage)),
+            }
+        });
+        *next = stopped.break_value().transpose()?;
         Ok(found)
     }
 }

@@ -22,14 +22,18 @@ pub(super) fn key_bytes(tombstone: bool) -> usize {
 
 /// A revision as etcd writes it, also as a value.
 pub(crate) fn encode(revision: Revision, tombstone: bool) -> Bytes {
-    let mut key = BytesMut::with_capacity(REVISION_BYTES + 1);
-    key.put_i64(revision.main);
-    key.put_u8(SEPARATOR);
-    key.put_i64(revision.sub);
+    encode_in(&mut BytesMut::with_capacity(REVISION_BYTES + 1), revision, tombstone)
+}
+
+/// The same in memory that the keys of many records share; `room` is left without the key.
+pub(super) fn encode_in(room: &mut BytesMut, revision: Revision, tombstone: bool) -> Bytes {
+    room.put_i64(revision.main);
+    room.put_u8(SEPARATOR);
+    room.put_i64(revision.sub);
     if tombstone {
-        key.put_u8(TOMBSTONE);
+        room.put_u8(TOMBSTONE);
     }
-    key.freeze()
+    room.split().freeze()
 }
 
 /// The revision and whether it is a tombstone's; `None` if the bytes are no such key, or the

@@ -100,10 +100,10 @@ impl SnapshotStream {
     }
 
     fn size(&mut self, mut sizing: Sizing) -> Result<Step, StreamError> {
-        let records = self.records.read(STEP)?;
-        if !records.is_empty() {
-            for Record { revision: _, tombstone, body } in &records {
-                sizing.add(record_key::key_bytes(*tombstone), body.len());
+        let extents = self.records.read_extents(STEP)?;
+        if !extents.is_empty() {
+            for (tombstone, body_bytes) in extents {
+                sizing.add(record_key::key_bytes(tombstone), body_bytes);
             }
             self.phase = Phase::Sizing(sizing);
             return Ok(Step::Again);
@@ -127,8 +127,9 @@ impl SnapshotStream {
     fn write(&mut self, mut writer: Writer) -> Result<Step, StreamError> {
         let records = self.records.read(STEP)?;
         if !records.is_empty() {
+            let mut keys = BytesMut::with_capacity(records.len() * record_key::key_bytes(true));
             for Record { revision, tombstone, body } in records {
-                writer.put(record_key::encode(revision, tombstone), body)?;
+                writer.put(record_key::encode_in(&mut keys, revision, tombstone), body)?;
             }
             let chunk = writer.take();
             self.phase = Phase::Writing(writer);

@@ -52,8 +52,7 @@ pub(super) async fn send_snapshot(
         match reader.await {
             Ok(Ok(())) => {
                 let blob = Bytes::copy_from_slice(&digest.finalize());
-                let last =
-                    pb::SnapshotResponse { header: None, remaining_bytes: 0, blob, version };
+                let last = pb::SnapshotResponse { header: None, remaining_bytes: 0, blob, version };
                 send(&answers, last).await
             }
             Ok(Err(StreamError::Damage(damage))) => Err(status::of_damage(&member, &damage)),

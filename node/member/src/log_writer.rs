@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use quorate_api::peer::LogEnd;
 use quorate_disk::{Completion, Disk};
 use quorate_raft::Message;
-use quorate_replica::{BatchId, LogBatch, wire};
+use quorate_replica::{BatchId, LogBatch, Repair, wire};
 use quorate_wal as wal;
+
+use crate::open::end_of;
 
 /// Writes what a replica wants persisted, and keeps back what must wait for it.
 #[derive(Debug)]
@@ -118,6 +120,11 @@ impl LogWriter {
     /// Try again to make what a full disk has refused.
     pub fn retry_space(&mut self, disk: &mut dyn Disk) {
         self.log.retry_space(disk);
+    }
+
+    /// The log's end turned out to be lost: what is persisted from now on says so.
+    pub fn begin_repair(&mut self, repair: Repair) {
+        self.log.begin_repair(end_of(repair));
     }
 
     /// The log has everything again that it had lost.

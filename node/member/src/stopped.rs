@@ -104,8 +104,8 @@ pub fn look(
         // A repair that has everything again may not have said so yet.
         Outcome::Clean | Outcome::TornTail { .. } => recovered
             .repairing_until
-            .filter(|to| last.0 < *to)
-            .map(|to| LogDamage::Repairing { to }),
+            .filter(|until| (last.1, last.0) < (until.term, until.index))
+            .map(|until| LogDamage::Repairing { to: until.index }),
         Outcome::Damaged(damage) | Outcome::MissingSegment { damage, .. } => {
             let wal::Damage { file, offset, first_bad_index: from, .. } = damage;
             let to = damage.possibly_acknowledged_up_to;

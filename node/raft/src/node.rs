@@ -182,6 +182,12 @@ impl<S: Storage> RawNode<S> {
         self.raft.set_participation(participation);
     }
 
+    /// Follows nobody in `term`, if that is a later one: of a member that cannot know any more what
+    /// it did in its own.
+    pub fn skip_to_term(&mut self, term: Term) {
+        self.raft.skip_to_term(term);
+    }
+
     /// Fixes the election timeout until the next change of role or term; for tests.
     pub fn set_randomized_election_timeout(&mut self, ticks: u32) {
         self.raft.randomized_election_timeout = ticks;

@@ -270,6 +270,13 @@ impl<S: Storage> Raft<S> {
         }
     }
 
+    /// Follows nobody in `term`, if that is a later one.
+    pub(crate) fn skip_to_term(&mut self, term: Term) {
+        if term > self.term {
+            self.become_follower(term, NodeId::NONE);
+        }
+    }
+
     /// Takes in a message that was checked to be well-formed.
     pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
         use MessageKind::*;

@@ -7,7 +7,7 @@
 use quorate_api::Error;
 use quorate_raft::{ConfState, Entry, HardState, Message, NodeId, SnapshotMetadata};
 
-use crate::RequestId;
+use crate::{Repair, RequestId};
 
 /// The name of a log batch: counts up from one at each start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +99,9 @@ pub enum Effect {
         /// The term.
         term: u64,
     },
+    /// The log's end turned out to be lost: what is persisted from now on says that the log is under
+    /// repair.
+    RepairBegun(Repair),
     /// The log has everything again that it had lost.
     RepairDone,
     /// The member must stop.

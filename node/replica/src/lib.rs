@@ -56,7 +56,7 @@ pub use event::{
     AlarmFact, AlarmKind, Applied, ConfChangeVerdict, DiskRoom, Event, Facts, LeaseChange,
     LeaseFact, MemberFact, MembershipChange, Presence, Priority, Proposal, Role, SnapshotOutcome,
 };
-pub use repair::{Repair, VoteMemory};
+pub use repair::Repair;
 pub use replica::Replica;
 pub use request_id::{RequestId, RequestIds};
 pub use status::{Follower, Standing, Status};

@@ -87,14 +87,6 @@ impl Membership {
             .map(|(_, member)| member)
     }
 
-    /// The voters that this member can reach, without one.
-    pub(crate) fn connected_voters_except(&self, member: NodeId) -> Vec<NodeId> {
-        let connected = self.voters().map(|fact| fact.member).filter(|voter| {
-            *voter != self.this && *voter != member && self.connected_since.contains_key(voter)
-        });
-        connected.collect()
-    }
-
     /// Whether a member has been connected since a time in the past.
     pub(crate) fn reached(&self, member: NodeId, since: Time) -> bool {
         member == self.this

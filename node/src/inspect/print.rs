@@ -250,7 +250,8 @@ fn verdict(folder: &Path) -> Description {
         ("commit", recovered.hard_state.commit.into()),
     ];
     if let Some(until) = recovered.repairing_until {
-        fields.push(("repairing_until", until.into()));
+        fields.push(("repairing_until", until.index.into()));
+        fields.push(("repairing_until_term", until.term.into()));
     }
     let name = match outcome {
         Outcome::Clean => "clean",
@@ -283,6 +284,8 @@ fn damage_fields(damage: &Damage) -> Vec<(&'static str, Value)> {
         ("offset", damage.offset.into()),
         ("first_bad_index", damage.first_bad_index.into()),
         ("possibly_acknowledged_up_to", damage.possibly_acknowledged_up_to.into()),
+        ("end_index", damage.end.index.into()),
+        ("end_term", damage.end.term.into()),
         ("hard_state", vote),
         ("intact_batches_after", damage.intact_batches_after.into()),
         ("salvaged_entries", damage.salvaged.len().into()),

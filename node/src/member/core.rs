@@ -283,6 +283,13 @@ impl Shared {
                 let leader = leader.map(|leader| leader.0);
                 self.on_leadership(Leadership { leader, term });
             }
+            Effect::RepairBegun(repair) => {
+                state.writer.begin_repair(repair);
+                tracing::error!(
+                    "the leader knows of acknowledged entries that the log does not have: its end was \
+                     lost, and it is repaired from peers"
+                );
+            }
             Effect::RepairDone => {
                 if let Some(disk) = &mut state.disk {
                     state.writer.finish_repair(disk);

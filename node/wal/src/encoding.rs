@@ -22,7 +22,7 @@ impl Log {
             first_segment: self.first_segment,
             repair_until: self.repair_until,
             hard_state: self.hard_state,
-            last_index: self.extent.last_index(),
+            last: self.extent.end(),
         }
     }
 
@@ -36,7 +36,7 @@ impl Log {
             length: SECTOR,
             hard_state: self.hard_state,
             first_index: batch.entries.first().map_or(0, |entry| entry.index),
-            last_index: self.extent.last_index(),
+            last: self.extent.end(),
             entries: u32::try_from(batch.entries.len()).expect("a batch has fewer entries"),
             mark: MarkKind::None,
             first_segment: self.first_segment,

@@ -1,7 +1,7 @@
 //! Which indexes the log has, and their terms, without the entries.
 
 use crate::record::MarkKind;
-use crate::{Entry, Mark};
+use crate::{End, Entry, Mark};
 
 /// First and last index, and where the term changes in between.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,11 @@ impl Extent {
     /// The last index, of an entry or of the mark; 0 for an empty log.
     pub(crate) fn last_index(&self) -> u64 {
         self.last
+    }
+
+    /// Where it ends.
+    pub(crate) fn end(&self) -> End {
+        End { term: self.term(self.last).unwrap_or(0), index: self.last }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,8 +1,8 @@
 //! The durable log: batches of entries, each with the hard state, in pre-written segments.
 //!
 //! It knows records and where they are; it knows none of Raft's rules, except that an entry
-//! written again at a lower index ends what came after it, and that a hard state belongs to a
-//! term. It has no clock and no thread: operations are submitted to a disk, and what became
+//! written again at a lower index ends what came after it, that a hard state belongs to a term,
+//! and how two ends of a log compare. It has no clock and no thread: operations are submitted to a disk, and what became
 //! durable is learnt from their completions.
 //!
 //! ```text
@@ -52,6 +52,16 @@ pub struct Entry {
     pub term: u64,
     /// The bytes of the entry, opaque here.
     pub body: Bytes,
+}
+
+/// Where a log ends: its last entry, or its mark. Of two, that of the later term is the later, and
+/// in one term that of the higher index, as members compare their logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct End {
+    /// The term of the last entry.
+    pub term: u64,
+    /// Its index; 0 for an empty log.
+    pub index: u64,
 }
 
 /// What a member must remember before it answers.

@@ -9,11 +9,11 @@
 //!
 //!   header    magic:8 version:4 checksum:4 sequence cluster member incarnation boot
 //!             first_number previous_segment previous_end synced first_segment repair_until
-//!             term vote commit last_index                                     (8 bytes each)
+//!             term vote commit last_index last_term repair_term               (8 bytes each)
 //!
 //!   frame     magic:4 checksum:4 number:8 synced:8 previous:4 content:4 length:8
 //!   (128 B)   term:8 vote:8 commit:8 first_index:8 last_index:8 entries:4 mark:4
-//!             first_segment:8 repair_until:8 zero:24
+//!             first_segment:8 repair_until:8 last_term:8 repair_term:8 zero:8
 //!
 //!   batch     frame │ [mark record] │ entry record … │ zeroes up to the sector's end
 //!   record    magic:4 checksum:4 index:8 term:8 length:4 body_checksum:4 │ body │ zeroes to 8
@@ -30,12 +30,14 @@
 //!   batch does not link to a new predecessor.
 //! - *synced*: every batch up to this number was durable when the frame was made. A seal has its
 //!   own number there.
-//! - *first_segment*: older segments are not needed. *repair_until*: the member is under repair
-//!   up to this index; 0 if it is not.
+//! - *first_segment*: older segments are not needed. *repair_until*, *repair_term*: the member is
+//!   under repair until its log ends there or later; 0 if it is not.
+//! - *last_term* belongs to *last_index*. It and *repair_term* are 0 in logs from before these
+//!   fields: nobody knows.
 
 use bytes::Bytes;
 
-use crate::{HardState, Identity};
+use crate::{End, HardState, Identity};
 
 /// Bytes that a disk writes as one.
 pub(crate) const SECTOR: u64 = 512;
@@ -65,9 +67,10 @@ pub(crate) struct SegmentHeader {
     pub(crate) previous_end: u64,
     pub(crate) synced: u64,
     pub(crate) first_segment: u64,
-    pub(crate) repair_until: u64,
+    pub(crate) repair_until: End,
     pub(crate) hard_state: HardState,
-    pub(crate) last_index: u64,
+    /// Where the log ends, without the segment's own batches.
+    pub(crate) last: End,
 }
 
 /// What a sector that should be a segment's header is.
@@ -101,11 +104,13 @@ impl SegmentHeader {
             self.previous_end,
             self.synced,
             self.first_segment,
-            self.repair_until,
+            self.repair_until.index,
             self.hard_state.term,
             self.hard_state.vote,
             self.hard_state.commit,
-            self.last_index,
+            self.last.index,
+            self.last.term,
+            self.repair_until.term,
         ] {
             sector.extend_from_slice(&field.to_le_bytes());
         }
@@ -131,7 +136,7 @@ impl SegmentHeader {
         }
         let mut fields = Fields(rest);
         let mut next = || fields.u64();
-        HeaderCopy::Valid(Self {
+        let mut header = Self {
             sequence: next(),
             identity: Identity {
                 cluster_id: next(),
@@ -144,11 +149,19 @@ impl SegmentHeader {
             previous_end: next(),
             synced: next(),
             first_segment: next(),
-            repair_until: next(),
+            repair_until: End { term: 0, index: next() },
             hard_state: HardState { term: next(), vote: next(), commit: next() },
-            last_index: next(),
-        })
+            last: End { term: 0, index: next() },
+        };
+        header.last.term = last_term(header.last.index, next(), header.hard_state);
+        header.repair_until.term = next();
+        HeaderCopy::Valid(header)
     }
+}
+
+/// The term of a log's last entry: where it is not said, the highest that it can be.
+fn last_term(last_index: u64, said: u64, hard_state: HardState) -> u64 {
+    if said == 0 && last_index > 0 { hard_state.term } else { said }
 }
 
 /// What every checksum in a segment's life begins with.
@@ -218,12 +231,13 @@ pub(crate) struct Frame {
     pub(crate) hard_state: HardState,
     /// Index of the first entry in the batch; 0 for none.
     pub(crate) first_index: u64,
-    /// The log's last index after the batch.
-    pub(crate) last_index: u64,
+    /// Where the log ends after the batch.
+    pub(crate) last: End,
     pub(crate) entries: u32,
     pub(crate) mark: MarkKind,
     pub(crate) first_segment: u64,
-    pub(crate) repair_until: u64,
+    /// The member is under repair until its log ends so; index 0 if it is not.
+    pub(crate) repair_until: End,
     /// Its own checksum: what the next batch has as `previous`.
     pub(crate) checksum: u32,
 }
@@ -243,13 +257,15 @@ impl Frame {
         out.extend_from_slice(&self.previous.to_le_bytes());
         out.extend_from_slice(&self.content.to_le_bytes());
         let HardState { term, vote, commit } = self.hard_state;
-        for field in [self.length, term, vote, commit, self.first_index, self.last_index] {
+        for field in [self.length, term, vote, commit, self.first_index, self.last.index] {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out.extend_from_slice(&self.entries.to_le_bytes());
         out.extend_from_slice(&(self.mark as u32).to_le_bytes());
         out.extend_from_slice(&self.first_segment.to_le_bytes());
-        out.extend_from_slice(&self.repair_until.to_le_bytes());
+        for field in [self.repair_until.index, self.last.term, self.repair_until.term] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
         out.resize(start + FRAME_BYTES, 0);
         finish_checksum(salt, offset, &mut out[start..])
     }
@@ -271,7 +287,7 @@ impl Frame {
         if checksum != salt.checksum_at(offset, fields.0) {
             return None;
         }
-        let frame = Self {
+        let mut frame = Self {
             kind,
             number: fields.u64(),
             synced: fields.u64(),
@@ -280,13 +296,15 @@ impl Frame {
             length: fields.u64(),
             hard_state: HardState { term: fields.u64(), vote: fields.u64(), commit: fields.u64() },
             first_index: fields.u64(),
-            last_index: fields.u64(),
+            last: End { term: 0, index: fields.u64() },
             entries: fields.u32(),
             mark: MarkKind::decode(fields.u32())?,
             first_segment: fields.u64(),
-            repair_until: fields.u64(),
+            repair_until: End { term: 0, index: fields.u64() },
             checksum,
         };
+        frame.last.term = last_term(frame.last.index, fields.u64(), frame.hard_state);
+        frame.repair_until.term = fields.u64();
         let whole = frame.length >= SECTOR && frame.length.is_multiple_of(SECTOR);
         whole.then_some(frame)
     }

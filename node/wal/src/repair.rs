@@ -11,14 +11,15 @@
 //!
 //! The header of the new segment is what cuts, and it says that the member is under repair: with
 //! one sync, the log either still shows its damage, or is under repair. The damaged files keep
-//! their names until that is durable, and stay aside until the repair is finished.
+//! their names until that is durable, and stay aside until the repair is finished. Every batch
+//! repeats where the repair ends, so that a start in the middle of it knows as much as the first.
 
 use quorate_disk::{Disk, Operation};
 
 use crate::extent::Extent;
 use crate::segment::{FileName, RESERVE, ZEROES, damaged_path, segment_path};
 use crate::writer::Log;
-use crate::{Batch, BatchId};
+use crate::{Batch, BatchId, End, HardState};
 
 /// How the log ends, as recovery sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +32,12 @@ pub(crate) enum Ending {
 /// What a repair comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
-    /// Peers have what is lost up to this index.
-    Repair(u64),
+    /// Peers have what is lost up to there.
+    Repair(End),
     /// Nobody has.
     Accept,
-    /// The entries that are there are of no use; peers have all up to this index.
-    Everything(u64),
+    /// The entries that are there are of no use; peers have all up to there.
+    Everything(End),
 }
 
 impl Log {
@@ -61,33 +62,55 @@ impl Log {
         self.go_on(disk, boot)
     }
 
-    /// Go on after damage, from the intact prefix. When the returned batch is durable, so is that
-    /// the member is under repair up to `until`: it is in
-    /// [`Recovered::repairing_until`](crate::Recovered::repairing_until) from then on, until
+    /// Go on after damage, from the intact prefix, with this hard state. When the returned batch is
+    /// durable, so is that the member is under repair until its log ends at `until` or later: it is
+    /// in [`Recovered::repairing_until`](crate::Recovered::repairing_until) from then on, until
     /// [`Log::finish_repair`].
     ///
     /// # Panics
-    /// After another outcome, or if `until` is 0.
-    pub fn resume_repairing(&mut self, disk: &mut dyn Disk, boot: u64, until: u64) -> BatchId {
-        assert!(until > 0, "a repair goes up to an index");
-        self.leave_damage(disk, boot, Loss::Repair(until))
+    /// After another outcome, or if the index of `until` is 0.
+    pub fn resume_repairing(
+        &mut self,
+        disk: &mut dyn Disk,
+        boot: u64,
+        until: End,
+        hard_state: HardState,
+    ) -> BatchId {
+        assert!(until.index > 0, "a repair goes up to an index");
+        self.leave_damage(disk, boot, Loss::Repair(until), hard_state)
     }
 
-    /// Go on without any of the entries, after whatever outcome: the state that they led to is
-    /// lost, and peers have both up to `until`. The hard state stays. When the returned batch is
+    /// Go on without any of the entries, after whatever outcome, with this hard state: the state
+    /// that they led to is lost, and peers have both up to `until`. When the returned batch is
     /// durable, the log is empty and under repair.
     ///
     /// # Panics
-    /// If the log was not just opened, or if `until` is 0.
-    pub fn abandon(&mut self, disk: &mut dyn Disk, boot: u64, until: u64) -> BatchId {
-        assert!(until > 0, "a repair goes up to an index");
-        self.leave(disk, boot, Loss::Everything(until))
+    /// If the log was not just opened, or if the index of `until` is 0.
+    pub fn abandon(
+        &mut self,
+        disk: &mut dyn Disk,
+        boot: u64,
+        until: End,
+        hard_state: HardState,
+    ) -> BatchId {
+        assert!(until.index > 0, "a repair goes up to an index");
+        self.leave(disk, boot, Loss::Everything(until), hard_state)
+    }
+
+    /// A log that was taken for whole turns out to lack its end: it is under repair with the next
+    /// batch that is appended.
+    ///
+    /// # Panics
+    /// If the index of `until` is 0.
+    pub fn begin_repair(&mut self, until: End) {
+        assert!(until.index > 0, "a repair goes up to an index");
+        self.repair_until = self.repair_until.max(until);
     }
 
     /// The member has every entry up to where its repair goes, durably: forget the repair. The
     /// damaged files are removed when the returned batch is durable.
     pub fn finish_repair(&mut self, disk: &mut dyn Disk) -> BatchId {
-        self.repair_until = 0;
+        self.repair_until = End::default();
         let names = disk.files().list("").unwrap_or_default();
         let damaged = names.into_iter().filter(|name| FileName::parse(name) == FileName::Damaged);
         let remove = damaged.map(|name| Operation::Remove { path: name.into() });
@@ -138,13 +161,25 @@ impl Log {
         self.submit_needed(disk, "sync", Operation::Sync { path: path.into() });
     }
 
-    fn leave_damage(&mut self, disk: &mut dyn Disk, boot: u64, loss: Loss) -> BatchId {
+    fn leave_damage(
+        &mut self,
+        disk: &mut dyn Disk,
+        boot: u64,
+        loss: Loss,
+        hard_state: HardState,
+    ) -> BatchId {
         let ending = self.plan.as_ref().map(|plan| plan.ending);
         assert_eq!(ending, Some(Ending::Damaged), "only a damaged log is left behind");
-        self.leave(disk, boot, loss)
+        self.leave(disk, boot, loss, hard_state)
     }
 
-    fn leave(&mut self, disk: &mut dyn Disk, boot: u64, loss: Loss) -> BatchId {
+    fn leave(
+        &mut self,
+        disk: &mut dyn Disk,
+        boot: u64,
+        loss: Loss,
+        hard_state: HardState,
+    ) -> BatchId {
         let Some(plan) = self.plan.take() else { panic!("only a log just opened is left") };
         self.identity.boot = boot;
         if let Loss::Repair(until) | Loss::Everything(until) = loss {
@@ -178,7 +213,8 @@ impl Log {
         then.extend(set_aside(&plan.behind));
         then.extend(set_aside(&plan.superseded));
         then.extend(remove(&plan.old));
-        self.append_then(disk, Batch::default(), then)
+        let batch = Batch { hard_state: Some(hard_state), ..Batch::default() };
+        self.append_then(disk, batch, then)
     }
 
     /// A file for the segment, if possible one that is there: the disk may be full.
@@ -221,5 +257,6 @@ fn remove(segments: &[u64]) -> Vec<Operation> {
 /// # Panics
 /// If the log was not opened with damage.
 pub fn force_truncate(log: &mut Log, disk: &mut dyn Disk, boot: u64) -> BatchId {
-    log.leave_damage(disk, boot, Loss::Accept)
+    let hard_state = log.hard_state;
+    log.leave_damage(disk, boot, Loss::Accept, hard_state)
 }

@@ -21,7 +21,7 @@ use crate::record::{FrameKind, MarkKind, SECTOR, SEGMENT_HEADER_BYTES, Salt};
 use crate::recovery::Plan;
 use crate::retention::Pool;
 use crate::segment::{CREATING, Closed, Options, SEGMENT_BYTES_MIN, segment_path};
-use crate::{Batch, BatchId, Failure, HardState, Identity, Mark};
+use crate::{Batch, BatchId, End, Failure, HardState, Identity, Mark};
 
 /// How much room the log has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub struct Log {
     pub(crate) first_segment: u64,
     /// `first_segment` as the newest durable batch says it.
     pub(crate) first_segment_durable: u64,
-    pub(crate) repair_until: u64,
+    pub(crate) repair_until: End,
     pub(crate) plan: Option<Plan>,
     in_flight: VecDeque<InFlight>,
     tickets: VecDeque<(Ticket, Path, Purpose)>,
@@ -217,7 +217,7 @@ impl Log {
             extent: Extent::default(),
             first_segment: 0,
             first_segment_durable: 0,
-            repair_until: 0,
+            repair_until: End::default(),
             plan: None,
             in_flight: VecDeque::new(),
             tickets: VecDeque::new(),
@@ -515,10 +515,10 @@ impl Log {
         self.extent.last_index()
     }
 
-    /// The index up to which the member is under repair; `None` if it is not.
+    /// Where the log must end for the repair to be over; `None` if it is not under repair.
     #[must_use]
-    pub fn repairing_until(&self) -> Option<u64> {
-        (self.repair_until > 0).then_some(self.repair_until)
+    pub fn repairing_until(&self) -> Option<End> {
+        (self.repair_until.index > 0).then_some(self.repair_until)
     }
 
     /// How many files the log is in.

@@ -21,6 +21,7 @@
 
 mod create;
 mod error;
+mod loss;
 mod peers;
 mod read;
 mod resume;
@@ -30,13 +31,13 @@ use std::sync::Arc;
 
 use quorate_disk::{Completion, Disk, Files};
 use quorate_raft::{Entry, HardState};
-use quorate_replica::{Boot, Repair, VoteMemory, wire};
+use quorate_replica::{Boot, wire};
 use quorate_store::checkpoint;
 use quorate_store::jobs::JobOptions;
 use quorate_store::members::Member;
 use quorate_store::restart::IndexLoader;
 use quorate_store::store::{Store, StoreOptions};
-use quorate_wal::{self as wal, HardStateCertainty, Log};
+use quorate_wal::{self as wal, Log};
 
 use crate::identity::{Own, Stage};
 use crate::{JobRunner, LogWriter};
@@ -46,6 +47,7 @@ use resume::resume;
 use start_over::start_over;
 
 pub use error::{OpenError, StoreError};
+pub(crate) use loss::end_of;
 pub(crate) use read::{Read, read};
 
 /// What a member is opened with.
@@ -278,22 +280,6 @@ fn log_start(recovered: &wal::Recovered) -> u64 {
 
 fn hard_state_for_log(hard_state: HardState) -> wal::HardState {
     wal::HardState { term: hard_state.term.0, vote: hard_state.vote.0, commit: hard_state.commit.0 }
-}
-
-fn repair_of(damage: &wal::Damage, to: u64, hard_state: wal::HardState) -> Repair {
-    let known = damage
-        .known_lost
-        .iter()
-        .copied()
-        .chain(damage.salvaged.iter().map(|entry| (entry.index, entry.term)))
-        .filter(|(index, _)| *index == to)
-        .map(|(_, term)| term)
-        .max();
-    let vote = match damage.hard_state {
-        HardStateCertainty::Certain => VoteMemory::Certain,
-        HardStateCertainty::AtLeastTerm(term) => VoteMemory::UncertainFrom(term),
-    };
-    Repair { last_index: to, last_term: known.unwrap_or(hard_state.term), vote }
 }
 
 fn decode_entries(entries: &[wal::Entry]) -> Result<Vec<Entry>, OpenError> {

@@ -2,14 +2,13 @@
 
 use quorate_disk::Disk;
 use quorate_raft::{Entry, HardState, Index, NodeId, Term};
-use quorate_replica::{Boot, Checkpoint, Repair, VoteMemory, wire};
+use quorate_replica::{Boot, Checkpoint, Repair, wire};
 use quorate_store::store::Store;
 use quorate_wal::{self as wal, Log, Outcome};
 
+use super::loss::Loss;
 use super::peers::has_peers;
-use super::{
-    Finding, OpenError, Opened, Opening, Settings, decode_entries, hard_state_for_log, repair_of,
-};
+use super::{Finding, OpenError, Opened, Opening, Settings, decode_entries, hard_state_for_log};
 use crate::applier;
 use crate::{JobRunner, LogWriter};
 
@@ -18,13 +17,14 @@ pub(super) fn resume(
     settings: &Settings,
     log_disk: &mut dyn Disk,
     mut log: Log,
-    recovered: wal::Recovered,
+    mut recovered: wal::Recovered,
     (store, jobs): (Store, quorate_store::jobs::Jobs),
     mut findings: Vec<Finding>,
 ) -> Result<Opening, OpenError> {
     let entries = decode_entries(&recovered.entries)?;
     let has_peers = has_peers(settings, &store, &recovered, &entries);
-    let mut repair = None;
+    let mut loss = Loss::of_log(&recovered);
+    let mut is_found_now = false;
     let boot_number = settings.boot;
     let mut wait = match &recovered.outcome {
         Outcome::Clean => log.resume(log_disk, boot_number),
@@ -35,28 +35,31 @@ pub(super) fn resume(
         Outcome::Damaged(damage) | Outcome::MissingSegment { damage, .. } => {
             let (from, to) = (damage.first_bad_index, damage.possibly_acknowledged_up_to);
             let (file, offset) = (damage.file.clone(), damage.offset);
-            if !has_peers {
+            let Some(loss) = loss.filter(|_| has_peers) else {
                 return Err(OpenError::DamagedAlone { file, offset, index: from });
-            }
-            findings.push(Finding::DamagedLog { file, offset, from, to });
-            let to = to.max(from).max(1);
-            repair = Some(repair_of(damage, to, recovered.hard_state));
-            log.resume_repairing(log_disk, boot_number, to)
+            };
+            findings.push(Finding::DamagedLog { file, offset, from, to: to.max(from) });
+            is_found_now = true;
+            log.resume_repairing(log_disk, boot_number, loss.end(), loss.hard_state)
         }
     };
-    if repair.is_none()
-        && let Some(to) = recovered.repairing_until
-    {
+    if let Some(known) = loss.filter(|_| !is_found_now) {
+        let to = known.repair.last_index;
         if has_peers || store.applied_index() < to {
             findings.push(Finding::Repairing { to });
-            let term = recovered.hard_state.term;
-            let vote = VoteMemory::UncertainFrom(term);
-            repair = Some(Repair { last_index: to, last_term: term, vote });
+            if known.hard_state != recovered.hard_state {
+                wait = write_down(&mut log, log_disk, known);
+            }
         } else {
             // It has everything, and those whom its votes could mislead are gone.
+            loss = None;
             wait = log.finish_repair(log_disk);
         }
     }
+    if let Some(loss) = loss {
+        recovered.hard_state = loss.hard_state;
+    }
+    let repair = loss.map(|loss| loss.repair);
     let mut boot = boot_of(&store, &recovered, entries, repair);
     if begin_at_checkpoint(&mut boot) {
         wait = log.append(log_disk, mark_batch(&boot));
@@ -74,6 +77,12 @@ pub(super) fn resume(
         findings,
     };
     Ok(Opening { opened, wait })
+}
+
+/// What the log that is gone on with did not say itself.
+fn write_down(log: &mut Log, disk: &mut dyn Disk, loss: Loss) -> wal::BatchId {
+    log.begin_repair(loss.end());
+    log.append(disk, wal::Batch { hard_state: Some(loss.hard_state), ..wal::Batch::default() })
 }
 
 pub(super) fn boot_of(

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use quorate_disk::{Disk, Files};
 use quorate_raft::{HardState, Index, NodeId, Term};
-use quorate_replica::{Boot, Repair, VoteMemory};
+use quorate_replica::Boot;
 use quorate_store::checkpoint;
 use quorate_store::restart::IndexLoader;
 use quorate_store::store::Store;
-use quorate_wal::{self as wal, Log, Outcome};
+use quorate_wal::{self as wal, Log};
 
+use super::loss::Loss;
 use super::peers::has_peers_by_log;
-use super::{Finding, OpenError, Opened, Opening, Settings, StoreError, open_options, repair_of};
+use super::{Finding, OpenError, Opened, Opening, Settings, StoreError, open_options};
 use crate::applier;
 use crate::{JobRunner, LogWriter};
 
@@ -27,37 +28,17 @@ pub(super) fn start_over(
     if !has_peers_by_log(settings, &recovered)? {
         return Err(error.into());
     }
-    let last = recovered.entries.last().map_or_else(
-        || recovered.mark.as_ref().map_or((0, 0), |mark| (mark.index, mark.term)),
-        |entry| (entry.index, entry.term),
-    );
-    let repair = match &recovered.outcome {
-        Outcome::Clean | Outcome::TornTail { .. } => {
-            let vote = match recovered.repairing_until {
-                None => VoteMemory::Certain,
-                Some(_) => VoteMemory::UncertainFrom(recovered.hard_state.term),
-            };
-            let to = last.0.max(recovered.repairing_until.unwrap_or(0)).max(1);
-            let last_term = if to == last.0 { last.1 } else { recovered.hard_state.term };
-            Repair { last_index: to, last_term, vote }
-        }
-        Outcome::Damaged(damage) | Outcome::MissingSegment { damage, .. } => {
-            let to = damage.possibly_acknowledged_up_to.max(last.0).max(1);
-            repair_of(damage, to, recovered.hard_state)
-        }
-    };
+    let loss = Loss::of_everything(&recovered);
+    let Loss { repair, hard_state } = loss;
     let identity = wal::Identity { boot: settings.boot, ..recovered.identity };
-    let wait = log.abandon(log_disk, settings.boot, repair.last_index);
+    let wait = log.abandon(log_disk, settings.boot, loss.end(), hard_state);
     let opened = checkpoint::begin_anew(store_files, open_options(settings, identity, 1))
         .map_err(StoreError::from)?;
     let checkpoint::Opened { state, log: records, jobs, .. } = opened;
     let store = Store::restart(settings.store, &state, IndexLoader::default(), records)
         .map_err(StoreError::from)?;
-    let hard_state = HardState {
-        term: Term(recovered.hard_state.term),
-        vote: NodeId(recovered.hard_state.vote),
-        commit: Index(0),
-    };
+    let hard_state =
+        HardState { term: Term(hard_state.term), vote: NodeId(hard_state.vote), commit: Index(0) };
     let boot =
         Boot { hard_state, facts: applier::facts(&store), repair: Some(repair), ..Boot::default() };
     let opened = Opened {

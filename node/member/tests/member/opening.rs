@@ -2,7 +2,6 @@
 
 use quorate_disk::{Disk as _, Files as _, Operation, Ticket};
 use quorate_member::open::{Finding, Fresh, OpenError};
-use quorate_replica::VoteMemory;
 use sim_disk::{Corruption, CrashPolicy, FaultyDisk};
 
 use crate::directory::{CLUSTER, bootstrap, entries, open, open_with};
@@ -199,11 +198,45 @@ fn a_damaged_log_is_repaired_in_a_cluster() {
     assert!(running.last < 33);
     let found = &running.opened.findings[0];
     assert!(matches!(found, Finding::DamagedLog { to, .. } if *to >= 33), "{found:?}");
-    // And is still under repair after another start.
+    assert_eq!((repair.last_index, repair.last_term), (33, 2));
+    let hard_state = running.opened.boot.hard_state;
+    assert_eq!((hard_state.term.0, hard_state.vote.0), (2, 1), "its vote is not lost");
+    // After any number of starts it knows as much as at the first.
+    for boot in 3..6 {
+        disk.crash(CrashPolicy::LoseUnsynced);
+        let again = open(&disk, &bootstrap(3), boot).unwrap();
+        assert!(again.opened.findings.contains(&Finding::Repairing { to: repair.last_index }));
+        assert_eq!(again.opened.boot.repair, Some(repair));
+        assert_eq!(again.opened.boot.hard_state, hard_state);
+    }
+}
+
+#[test]
+fn a_member_whose_last_segment_is_gone_goes_on_in_a_term_of_which_it_forgot_nothing() {
+    let disk = written(3, 120);
+    // Begun and not the pre-written one behind it.
+    let segments = files(&disk, "wal/0");
+    let begun = |(path, length): &&(String, u64)| {
+        disk.files("")
+            .read(path, 0, usize::try_from(*length).unwrap())
+            .unwrap()
+            .iter()
+            .any(|at| *at != 0)
+    };
+    let (last, length) = segments.iter().rfind(begun).unwrap().clone();
+    for sector in 0..length / 512 {
+        disk.corrupt(&last, Corruption::Unreadable { sector }).unwrap();
+    }
+    let running = open(&disk, &bootstrap(3), 2).unwrap();
+    let boot = &running.opened.boot;
+    let repair = boot.repair.unwrap();
+    assert!(boot.hard_state.term.0 > 1 << 32 && boot.hard_state.vote.0 == 0, "{boot:?}");
+    assert!(repair.last_term > boot.hard_state.term.0, "{repair:?}");
+    let hard_state = boot.hard_state;
     disk.crash(CrashPolicy::LoseUnsynced);
     let again = open(&disk, &bootstrap(3), 3).unwrap();
-    assert!(again.opened.findings.contains(&Finding::Repairing { to: repair.last_index }));
-    assert_eq!(again.opened.boot.repair.unwrap().last_index, repair.last_index);
+    assert_eq!(again.opened.boot.repair, Some(repair));
+    assert_eq!(again.opened.boot.hard_state, hard_state);
 }
 
 #[test]
@@ -261,7 +294,7 @@ fn a_member_without_a_whole_checkpoint_begins_anew_and_stands_for_its_log() {
     let found = &running.opened.findings;
     assert!(matches!(found.as_slice(), [Finding::DamagedStore(_)]), "{found:?}");
     let repair = running.opened.boot.repair.unwrap();
-    assert_eq!((repair.last_index, repair.vote), (applied, VoteMemory::Certain));
+    assert_eq!(repair.last_index, applied);
     assert_eq!(running.opened.boot.hard_state.vote.0, 1, "it knows whom it voted for");
     assert_eq!(running.opened.store.applied_index(), 0);
     assert!(running.opened.boot.entries.is_empty());

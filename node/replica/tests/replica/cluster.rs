@@ -293,6 +293,7 @@ fn describe(effect: &Effect) -> Said {
             let leader = leader.map_or("nobody".into(), |leader| leader.to_string());
             Said::Work(format!("leader {leader} term {term}"))
         }
+        Effect::RepairBegun(_) => Said::Work("under repair".into()),
         Effect::RepairDone => Said::Work("repaired".into()),
         Effect::Halt(halt) => Said::Work(format!("halt {halt:?}")),
     }

@@ -1,7 +1,7 @@
 //! A member whose log lost what it had acknowledged.
 
 use quorate_raft::{Entry, Index, Message, MessageKind, NodeId, Term};
-use quorate_replica::{Boot, Event, Repair, Time, VoteMemory};
+use quorate_replica::{Boot, Event, Repair, Time};
 
 use crate::cluster::{Cluster, Member, boot, config, put, voter};
 
@@ -10,17 +10,45 @@ fn three() -> Boot {
 }
 
 fn repair(last_index: u64, last_term: u64) -> Repair {
-    Repair { last_index, last_term, vote: VoteMemory::Certain }
+    Repair { last_index, last_term }
 }
 
 /// Member 3 starts again with nothing behind the first entry.
 fn restart_damaged(cluster: &mut Cluster, repair: Repair) {
-    let term = cluster.member(3).replica.standing().term;
+    restart(cluster, 3, Some(repair));
+    cluster.network.clear();
+}
+
+/// A member starts again with nothing behind the first entry, and what it writes down of that.
+fn restart(cluster: &mut Cluster, id: u64, repair: Option<Repair>) {
+    let term = cluster.member(id).replica.standing().term;
+    let mut boot = Boot { repair, ..three() };
+    boot.hard_state.term = Term(term);
+    let member = Member::new(config(id), boot, cluster.now);
+    cluster.members.insert(id, member);
+    for peer in (1..=3).filter(|peer| *peer != id) {
+        cluster.on(id, Event::PeerConnected(NodeId(peer)));
+    }
+}
+
+/// Member 3 starts again without knowing where its log ended.
+fn restart_without_end(cluster: &mut Cluster) -> u64 {
+    let (repair, term) = Repair::of_lost_end(cluster.member(3).replica.standing().term);
     let mut boot = Boot { repair: Some(repair), ..three() };
     boot.hard_state.term = Term(term);
     let member = Member::new(config(3), boot, cluster.now);
     cluster.members.insert(3, member);
     cluster.network.clear();
+    term
+}
+
+/// Whether every member has the same and takes part in everything.
+fn are_whole(cluster: &mut Cluster) -> bool {
+    let ends: Vec<(u64, bool)> = (1..=3)
+        .map(|id| cluster.member(id).replica.status())
+        .map(|status| (status.applied, status.is_repairing))
+        .collect();
+    ends.iter().all(|(applied, is_repairing)| *applied == ends[0].0 && !is_repairing)
 }
 
 fn vote_request(last: (u64, u64), term: u64) -> Event {
@@ -56,11 +84,75 @@ fn it_votes_for_those_only_who_have_what_it_lost() {
 }
 
 #[test]
-fn it_votes_for_nobody_if_it_may_have_forgotten_a_vote() {
+fn one_that_lost_its_end_votes_for_those_only_who_were_led_without_it() {
     let mut cluster = Cluster::of(3);
-    let forgetful = Repair { vote: VoteMemory::UncertainFrom(4), ..repair(10, 2) };
-    restart_damaged(&mut cluster, forgetful);
-    assert_ne!(votes(&mut cluster, (90, 4), 5), Some(true));
+    let term = restart_without_end(&mut cluster);
+    assert_ne!(votes(&mut cluster, (90, 4), 5), Some(true), "of a term that it may have voted in");
+    assert_eq!(votes(&mut cluster, (90, 4), term + 1), Some(false), "nor later");
+    assert_eq!(votes(&mut cluster, (90, term), term + 2), Some(false));
+    assert_eq!(votes(&mut cluster, (2, term + 1), term + 3), Some(true));
+}
+
+#[test]
+fn a_leader_gives_way_to_one_that_is_elected_without_the_member_that_lost_its_end() {
+    let mut cluster = Cluster::led(3);
+    for request in 1..=5 {
+        cluster.ask(1, put(request));
+    }
+    let before = cluster.member(1).replica.standing().term;
+    let lost = restart_without_end(&mut cluster);
+    assert!(lost > before);
+    cluster.tick_all(60);
+    assert!(are_whole(&mut cluster));
+    let standing = cluster.member(3).replica.standing();
+    assert!(standing.leader.is_some() && standing.term > lost, "{standing:?}");
+}
+
+#[test]
+fn of_three_two_are_under_repair_and_the_third_leads_whoever_starts_again() {
+    for again in [[1, 2], [2, 3], [3, 1]] {
+        let mut cluster = Cluster::led(3);
+        for request in 1..=5 {
+            cluster.ask(1, put(request));
+        }
+        let last = cluster.member(1).replica.status().last_index;
+        let repair = repair(last, cluster.member(1).replica.standing().term);
+        for _ in 0..2 {
+            // In the middle of it, and when the last entry has come but not the end of the repair.
+            for id in again {
+                restart(&mut cluster, id, Some(repair));
+            }
+            cluster.tick_all(1);
+        }
+        cluster.tick_all(60);
+        assert!(are_whole(&mut cluster), "{again:?}");
+        let leader = cluster.member(1).replica.standing().leader.unwrap();
+        cluster.ask(leader.0, put(90));
+        cluster.tick_all(3);
+        assert!(cluster.member(2).replica.status().applied > last, "{again:?}");
+    }
+}
+
+#[test]
+fn an_end_that_is_lost_without_a_word_is_seen_by_what_the_leader_counts_on() {
+    let mut cluster = Cluster::led(3);
+    for request in 1..=5 {
+        cluster.ask(1, put(request));
+    }
+    let before = cluster.member(1).replica.standing().term;
+    restart(&mut cluster, 3, None);
+    cluster.member(3).take_effects();
+    cluster.stalled.insert(3);
+    cluster.tick_all(2);
+    let effects = cluster.member(3).take_effects();
+    let begun = effects.iter().position(|effect| effect == "under repair").unwrap();
+    let written = effects.iter().rposition(|effect| effect.starts_with("persist")).unwrap();
+    assert!(begun < written, "{effects:?}");
+    let batch = cluster.member(3).batches.back().unwrap().hard_state.unwrap();
+    assert!(batch.term.0 > before + 1_000_000 && batch.vote == NodeId::NONE, "{batch:?}");
+    cluster.stalled.clear();
+    cluster.tick_all(60);
+    assert!(are_whole(&mut cluster));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate_raft::NodeId;
-use sim_disk::{Corruption, CrashPolicy, FaultKind};
+use sim_disk::{CrashPolicy, FaultKind};
 
 use super::machine::{LOG_FOLDER, Power, STORE_FOLDER};
 use super::network::End;
@@ -252,9 +252,7 @@ impl World {
         // A loss of power can take a seal with it, and damage on top of that would be two faults
         // at once: the one copy that the other makes unreadable.
         let policy = if corrupt { CrashPolicy::KeepAll } else { CrashPolicy::Any };
-        let machine = self.machines.get_mut(&id);
-        let is_log_quiet =
-            machine.and_then(Machine::process).is_some_and(|process| process.is_log_quiet());
+        let is_log_quiet = self.is_log_quiet(id);
         self.crash(id, policy);
         if corrupt {
             let folder = if is_log_quiet && self.chaos.random.chance(1, 2) {
@@ -279,45 +277,6 @@ impl World {
             let down = self.chaos.random.below(3_000) + 10;
             self.after(down * MILLIS, Happening::Start { machine: id });
         }
-    }
-
-    /// Whether damage to this machine leaves a majority of whole ones.
-    pub(super) fn may_corrupt(&self, id: u64) -> bool {
-        let damaged =
-            self.machines.values().filter(|machine| machine.is_damaged && machine.id != id).count();
-        let voters = self.admin.voters();
-        self.admin.is_settled() && damaged < voters.saturating_sub(1) / 2
-    }
-
-    /// Damage at rest. The log proves that its newest batch was durable by a seal in another
-    /// sector: while a seal is missing, or if both are lost, no log can tell damage from a torn
-    /// write. So the log is damaged only when it is quiet, and each of its files in one place.
-    fn corrupt(&mut self, id: u64, folder: &str) {
-        let Some(machine) = self.machines.get_mut(&id) else { return };
-        let random = &mut self.chaos.random;
-        let mut files: Vec<(String, u64)> = machine
-            .disk
-            .list()
-            .into_iter()
-            .filter(|(path, length)| path.starts_with(folder) && *length > 0)
-            .collect();
-        for _ in 0..=random.below(3) {
-            let Some((path, length)) = random.pick(&files).cloned() else { return };
-            let corruption = if random.chance(1, 2) {
-                Corruption::FlipBit { offset: random.below(length), bit: random.below(8) as u8 }
-            } else {
-                Corruption::ZeroSector { sector: random.below(length.div_ceil(512)) }
-            };
-            if folder == LOG_FOLDER {
-                files.retain(|(other, _)| *other != path);
-            }
-            let now = self.now;
-            self.trace.remark(|| format!("{now} {id} has {path} damaged: {corruption:?}"));
-            if machine.disk.corrupt(&path, corruption).is_ok() {
-                machine.is_damaged = true;
-            }
-        }
-        self.judge.on_damaged(id);
     }
 
     fn partition(&mut self) {

@@ -175,6 +175,7 @@ impl World {
         let Some(machine) = self.machines.get_mut(&id) else { return };
         machine.disk.restore(image);
         machine.is_damaged = true;
+        machine.is_mendable = false;
         machine.is_impostor = true;
         machine.is_emptied = is_emptied;
         machine.witnesses = voters;

@@ -43,6 +43,8 @@ pub(crate) struct Machine {
     pub(crate) slow_until: Time,
     /// Damaged, and not yet known to be whole again.
     pub(crate) is_damaged: bool,
+    /// No more than its log is damaged.
+    pub(crate) is_mendable: bool,
     /// Its disk was emptied or put back: it is not the member that it says it is.
     pub(crate) is_impostor: bool,
     /// Its disk was emptied.
@@ -180,6 +182,7 @@ impl Machine {
             paused_until: Time(0),
             slow_until: Time(0),
             is_damaged: false,
+            is_mendable: true,
             is_impostor: false,
             is_emptied: false,
             genuine_until: 0,
@@ -216,6 +219,13 @@ impl Machine {
 
     pub(crate) fn is_off(&self) -> bool {
         matches!(self.power, Power::Off)
+    }
+
+    /// Its log is whole again: it counts as a copy, and others may be damaged.
+    pub(crate) fn on_log_repaired(&mut self) {
+        if self.is_mendable {
+            self.is_damaged = false;
+        }
     }
 
     /// Switch on: begin with the directory's block.

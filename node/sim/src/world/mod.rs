@@ -16,6 +16,7 @@
 mod admin;
 mod chaos;
 mod convert;
+mod damage;
 mod happening;
 mod impostor;
 mod judge;
@@ -504,6 +505,7 @@ impl World {
                 }
             }
             Output::Tender(tender) => self.on_tender(from, incarnation, tender),
+            Output::LogRepaired => self.on_log_repaired(from, incarnation),
             Output::Reached(mark) => self.marks.reach(mark),
             Output::Unsound(rule, text) => return Err(Violation::at(rule, self.now, text)),
             Output::Stop(stop) => self.on_stop(from, stop)?,

@@ -11,7 +11,7 @@ use crate::record::{
     SegmentHeader,
 };
 use crate::segment::segment_path;
-use crate::{Entry, HardState};
+use crate::{End, Entry, HardState};
 
 /// What is found behind the intact prefix.
 #[derive(Default)]
@@ -23,10 +23,15 @@ pub(super) struct Evidence {
     /// The head of the first batch that is missing is readable.
     pub(super) is_hole_known: bool,
     pub(super) hard_state: HardState,
+    /// Where the log ended and its repair ends, as the newest readable frame or header says.
+    pub(super) end: Option<End>,
+    pub(super) repair_until: Option<End>,
     pub(super) intact: u64,
     pub(super) known_lost: Vec<(u64, u64)>,
     pub(super) salvaged: Vec<Entry>,
     pub(super) last_number: u64,
+    /// A segment behind cannot be read where its header should be: it may be begun.
+    pub(super) is_segment_unreadable: bool,
     /// There is damage behind the newest frame.
     pub(super) is_end_damaged: bool,
     pub(super) wipe: Vec<(Path, u64, u64)>,
@@ -50,6 +55,9 @@ impl Evidence {
                 continue;
             }
             let image = Image::load(files, &path).map_err(io_error(&path))?;
+            if at > stop.live && live.state == State::Headless {
+                evidence.is_segment_unreadable |= image.is_unreadable(0, SEGMENT_HEADER_BYTES);
+            }
             let from = if at == stop.live { stop.offset } else { 0 };
             let limit = match folder.live.get(at + 1).map(|next| next.state) {
                 Some(State::Begun(next)) if next.previous_segment == live.sequence => {
@@ -73,7 +81,9 @@ impl Evidence {
         self.proof = self.proof.max(header.synced);
         if is_behind {
             absorb(&mut self.hard_state, header.hard_state);
-            self.max_index = self.max_index.max(header.last_index);
+            self.max_index = self.max_index.max(header.last.index);
+            self.end = Some(header.last);
+            self.repair_until = Some(header.repair_until);
             self.is_end_damaged = false;
         }
     }
@@ -110,7 +120,9 @@ impl Evidence {
     fn add_frame(&mut self, image: &Image, salt: Salt, offset: u64, frame: &Frame, expected: u64) {
         self.proof = self.proof.max(frame.synced);
         self.last_number = self.last_number.max(frame.number);
-        self.max_index = self.max_index.max(frame.last_index);
+        self.max_index = self.max_index.max(frame.last.index);
+        self.end = Some(frame.last);
+        self.repair_until = Some(frame.repair_until);
         absorb(&mut self.hard_state, frame.hard_state);
         // Its own hard state is readable, whatever is before it.
         self.is_end_damaged = false;

@@ -23,7 +23,8 @@
 //!   log. The window is the time between the end of a sync and the next write-back of its page;
 //!   a clean close and any later batch close it. Batch and seal never share a sector, so that one
 //!   bad sector cannot take both.
-//! - A sector that cannot be read where a batch should be is no torn write: `Damaged`.
+//! - A sector that cannot be read where a batch or a segment's header should be is no torn write:
+//!   `Damaged`.
 //! - A file that must be there by the chain of segment headers and is not:
 //!   [`Outcome::MissingSegment`].
 //!
@@ -32,7 +33,8 @@
 //! Every frame and every segment header has the hard state, so that one lost batch loses none.
 //! After damage the newest term of all that is readable counts, and a vote in it. It is
 //! [`HardStateCertainty::AtLeastTerm`] only if there is damage behind the newest readable frame:
-//! the member may have voted in that term or a later one, and must not vote in it again.
+//! the member may have voted in that term or a later one, and acknowledged more than is known. The
+//! same frames say where the log ended, so that is known or not together with the vote.
 //!
 //! # Durable again
 //!
@@ -56,7 +58,7 @@ use crate::repair::Ending;
 use crate::retention::Pool;
 use crate::segment::{Options, SEGMENT_BYTES_MIN, segment_path};
 use crate::writer::{Current, Log, Start};
-use crate::{Entry, HardState, Identity, Mark};
+use crate::{End, Entry, HardState, Identity, Mark};
 
 /// Why there is no log to recover.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +119,9 @@ pub struct Damage {
     pub first_bad_index: u64,
     /// The highest index that the member may have acknowledged.
     pub possibly_acknowledged_up_to: u64,
+    /// Where the log ended, if the hard state is certain: nothing newer is lost then. Otherwise
+    /// where it ended at least.
+    pub end: End,
     /// Whether vote and term are known.
     pub hard_state: HardStateCertainty,
     /// How many batches behind the hole are intact.
@@ -163,8 +168,9 @@ pub struct Recovered {
     pub mark: Option<Mark>,
     /// The entries after the mark that are not given back, without gap.
     pub entries: Vec<Entry>,
-    /// The member was under repair up to this index and has not finished.
-    pub repairing_until: Option<u64>,
+    /// The member was under repair until its log ends there, and has not finished. The term is 0 in
+    /// a log that did not write it down yet.
+    pub repairing_until: Option<End>,
     /// How the log ends.
     pub outcome: Outcome,
 }
@@ -230,7 +236,8 @@ impl Prefix {
         let file = segment_path(sequence).to_string();
         let offset = stop.offset;
         let is_missing = live.is_some_and(|live| live.state == State::Missing);
-        let is_damaged = stop.unreadable || evidence.proof >= self.expected;
+        let is_unreadable = stop.unreadable || evidence.is_segment_unreadable;
+        let is_damaged = is_unreadable || evidence.proof >= self.expected;
         let (outcome, ending) = if is_missing {
             let damage = self.damage(file, offset, &evidence);
             (Outcome::MissingSegment { sequence, damage }, Ending::Damaged)
@@ -248,7 +255,7 @@ impl Prefix {
             hard_state: self.hard_state,
             mark: self.mark.clone(),
             entries: std::mem::take(&mut self.entries),
-            repairing_until: (self.repair_until > 0).then_some(self.repair_until),
+            repairing_until: (self.repair_until.index > 0).then_some(self.repair_until),
             outcome,
         };
         (self.into_log(options, folder, stop, ending, evidence), recovered)
@@ -261,13 +268,16 @@ impl Prefix {
         } else {
             self.hard_state.commit.max(self.mark.as_ref().map_or(0, |mark| mark.index)) + 1
         };
+        let repair_until = evidence.repair_until.unwrap_or(self.repair_until);
+        let end = evidence.end.unwrap_or_else(|| self.extent.end()).max(repair_until);
         let mut newest = self.hard_state;
         absorb(&mut newest, evidence.hard_state);
         Damage {
             file,
             offset,
             first_bad_index: lowest.min(last + 1),
-            possibly_acknowledged_up_to: evidence.max_index.max(last).max(self.repair_until),
+            possibly_acknowledged_up_to: evidence.max_index.max(last).max(end.index),
+            end,
             hard_state: if evidence.is_end_damaged {
                 HardStateCertainty::AtLeastTerm(newest.term)
             } else {

@@ -10,7 +10,7 @@ use crate::record::{
     Frame, FrameKind, MarkKind, SECTOR, SEGMENT_HEADER_BYTES, Salt, SegmentHeader,
 };
 use crate::segment::{Closed, segment_path};
-use crate::{Entry, HardState, Mark};
+use crate::{End, Entry, HardState, Mark};
 
 /// Where reading in order came to its end.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Prefix {
     pub(super) mark: Option<Mark>,
     pub(super) entries: Vec<Entry>,
     pub(super) extent: Extent,
-    pub(super) repair_until: u64,
+    pub(super) repair_until: End,
     pub(super) closed: Vec<Closed>,
     /// The last segment of the prefix and where it ends.
     pub(super) current: Option<(SegmentHeader, u64, u64, u64)>,
@@ -51,7 +51,7 @@ impl Prefix {
             mark: None,
             entries: Vec::new(),
             extent: Extent::default(),
-            repair_until: 0,
+            repair_until: End::default(),
             closed: Vec::new(),
             current: None,
             newest: Vec::new(),

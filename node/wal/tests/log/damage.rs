@@ -1,7 +1,7 @@
 //! Damage at rest: every byte, every sector, every file. Never a silent loss, never a panic.
 
 use quorate_disk::Files;
-use quorate_wal::{HardStateCertainty, Log, OpenError, Outcome, Recovered};
+use quorate_wal::{End, HardStateCertainty, Log, OpenError, Outcome, Recovered};
 use sim_disk::{Corruption, CrashPolicy, FaultyDisk, SECTOR};
 
 use crate::support::{FOLDER, Model, Rig, SMALL, entries, entry, held, open, resume};
@@ -218,4 +218,41 @@ fn foreign_and_newer_files_are_refused_by_name() {
     let Err(OpenError::Newer { version, known, .. }) = open(&disk, SMALL) else { panic!() };
     assert_eq!((version, known), (2, 1));
     put("0000000000000000-0000000000000000.wal", vec![0; 8]);
+}
+
+#[test]
+fn where_a_damaged_log_ended_is_told_by_what_was_written_last() {
+    let mut rig = Rig::create(1, SMALL);
+    rig.append(entries(1..=3, 3, 100));
+    rig.settle();
+    rig.append(entries(4..=9, 3, 100));
+    rig.settle();
+    // A later leader replaces them, by fewer.
+    rig.append(entries(5..=6, 5, 100));
+    rig.settle();
+    let newer = quorate_wal::HardState { term: 7, vote: 2, commit: 4 };
+    rig.append(quorate_wal::Batch { hard_state: Some(newer), ..Default::default() });
+    rig.settle();
+    let (path, offset) = place_of(&rig, &entry(2, 3, 100).body);
+    let sector = offset / SECTOR;
+    rig.disk.corrupt(&path, Corruption::ZeroSector { sector }).unwrap();
+    let (_, recovered) = open(&rig.disk, SMALL).unwrap();
+    let Outcome::Damaged(damage) = recovered.outcome else { panic!("{:?}", recovered.outcome) };
+    assert_eq!(damage.end, End { term: 5, index: 6 }, "the entries, not the term that came later");
+    assert_eq!(damage.possibly_acknowledged_up_to, 9);
+    assert_eq!(damage.hard_state, HardStateCertainty::Certain);
+    assert_eq!(recovered.hard_state.term, 7);
+}
+
+/// The segment in which these bytes are, and where.
+fn place_of(rig: &Rig, body: &[u8]) -> (String, u64) {
+    for (path, length) in segments(&rig.disk) {
+        let name = path.strip_prefix("log/").unwrap();
+        let size = usize::try_from(length).unwrap();
+        let bytes = rig.disk.files(FOLDER).read(name, 0, size).unwrap();
+        if let Some(at) = bytes.windows(body.len()).position(|window| window == body) {
+            return (path, at as u64);
+        }
+    }
+    panic!("the bytes are in no segment");
 }

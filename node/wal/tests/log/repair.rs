@@ -1,13 +1,16 @@
 //! Going on after damage: the repair is remembered, whatever happens meanwhile.
 
 use quorate_disk::Files;
-use quorate_wal::{Log, Options, Outcome, repair};
+use quorate_wal::{End, Log, Options, Outcome, repair};
 use sim_disk::{Corruption, CrashPolicy, FaultyDisk};
 
 use crate::support::{FOLDER, Rig, entries, held, open, resume};
 
 /// Two or three of the entries in each.
 const SEGMENTS: Options = Options { segment_bytes: 8192, spares_max: 2 };
+
+/// Where the damaged log ended.
+const END: End = End { term: 1, index: 10 };
 
 /// Ten entries over several segments, and a hole in the second batch.
 fn damaged() -> FaultyDisk {
@@ -35,10 +38,10 @@ fn a_crash_at_any_point_of_a_repair_keeps_damage_or_repair() {
             let disk = damaged();
             let (mut log, recovered) = open(&disk, SEGMENTS).unwrap();
             let Outcome::Damaged(damage) = &recovered.outcome else { panic!() };
-            let until = damage.possibly_acknowledged_up_to;
-            assert_eq!(until, 10);
+            let until = damage.end;
+            assert_eq!(until, END);
             let mut handle = disk.handle(FOLDER);
-            let id = log.resume_repairing(&mut handle, 2, until);
+            let id = log.resume_repairing(&mut handle, 2, until, recovered.hard_state);
             let history = vec![(id, held(&recovered))];
             let mut rig = Rig { disk, handle, log, history, durable: None };
             for _ in 0..stop_after {
@@ -51,7 +54,7 @@ fn a_crash_at_any_point_of_a_repair_keeps_damage_or_repair() {
                 match again.outcome {
                     Outcome::Damaged(_) => assert_eq!(rig.durable, None, "{policy:?} {stop_after}"),
                     _ => {
-                        assert_eq!(again.repairing_until, Some(10), "{policy:?} {stop_after}");
+                        assert_eq!(again.repairing_until, Some(END), "{policy:?} {stop_after}");
                         repairing += 1;
                     }
                 }
@@ -71,13 +74,13 @@ fn a_repair_ends_and_takes_the_damaged_files_with_it() {
     let mut rig = resume(&disk, log, &recovered);
     let names = disk.files(FOLDER).list("").unwrap();
     assert!(names.iter().any(|name| name.ends_with(".damaged")), "{names:?}");
-    assert_eq!(rig.log.repairing_until(), Some(10));
+    assert_eq!(rig.log.repairing_until(), Some(END));
     for index in 2..=10 {
         rig.append(entries(index..=index, 1, 900));
         rig.settle();
     }
     let (_, recovered) = open(&disk, SEGMENTS).unwrap();
-    assert_eq!(recovered.repairing_until, Some(10), "each segment says so");
+    assert_eq!(recovered.repairing_until, Some(END), "each segment says so");
     rig.log.finish_repair(&mut rig.handle);
     rig.settle();
     disk.crash(CrashPolicy::LoseUnsynced);
@@ -119,8 +122,8 @@ fn damage_upon_damage_is_seen() {
     disk.corrupt("log/0000000000000001.log", zero).unwrap();
     let (log, recovered) = open(&disk, SEGMENTS).unwrap();
     let Outcome::Damaged(damage) = &recovered.outcome else { panic!("{:?}", recovered.outcome) };
-    assert_eq!(damage.possibly_acknowledged_up_to, 10);
+    assert_eq!(damage.end, End { term: 2, index: 10 });
     assert!(recovered.entries.is_empty());
     let rig = resume(&disk, log, &recovered);
-    assert_eq!(rig.log.repairing_until(), Some(10));
+    assert_eq!(rig.log.repairing_until(), Some(End { term: 2, index: 10 }));
 }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use quorate_disk::{Completion, Disk, Files};
 use quorate_wal::{
-    Batch, BatchId, Entry, Failure, HardState, Identity, Log, Mark, OpenError, Options, Outcome,
-    Recovered,
+    Batch, BatchId, End, Entry, Failure, HardState, Identity, Log, Mark, OpenError, Options,
+    Outcome, Recovered,
 };
 use sim_disk::{FaultyDisk, FaultyHandle};
 
@@ -145,8 +145,8 @@ pub(crate) fn begin_to_resume(disk: &FaultyDisk, log: Log, recovered: &Recovered
         Outcome::Clean => log.resume(&mut handle, 2),
         Outcome::TornTail { .. } => log.cut_tail(&mut handle, 2),
         Outcome::Damaged(damage) | Outcome::MissingSegment { damage, .. } => {
-            let until = damage.possibly_acknowledged_up_to;
-            log.resume_repairing(&mut handle, 2, until.max(1))
+            let until = End { index: damage.end.index.max(1), ..damage.end };
+            log.resume_repairing(&mut handle, 2, until, recovered.hard_state)
         }
     };
     let history = vec![(id, held(recovered))];

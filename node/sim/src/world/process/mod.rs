@@ -63,6 +63,8 @@ pub(crate) enum Output {
     Leadership(Option<NodeId>, u64),
     /// The member is where a loss of power hurts most.
     Tender(Tender),
+    /// A log that was found damaged at this start is whole again.
+    LogRepaired,
     /// The member was in a situation.
     Reached(Mark),
     /// The member does what it must not.
@@ -335,10 +337,15 @@ impl Process {
             Effect::Leadership { leader, term } => {
                 self.outputs.push(Output::Leadership(leader, term));
             }
+            Effect::RepairBegun(repair) => {
+                self.writer.begin_repair(repair);
+                let text = format!("{} lost what it had acknowledged, and did not see it", self.id);
+                self.outputs.push(Output::Unsound(Rule::StateMachineSafety, text));
+            }
             Effect::RepairDone => {
                 self.writer.finish_repair(&mut self.log_disk);
                 if std::mem::take(&mut self.mends_log) {
-                    self.outputs.push(Output::Reached(Mark::RepairedLog));
+                    self.outputs.push(Output::LogRepaired);
                 }
             }
             Effect::Halt(Halt::Removed) => self.stop(Stop::Removed),

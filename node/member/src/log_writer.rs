@@ -134,6 +134,11 @@ impl LogWriter {
         }
     }
 
+    /// A tick: a log that is idle has its end proved.
+    pub fn on_tick(&mut self, disk: &mut dyn Disk) {
+        self.log.prove_if_idle(disk);
+    }
+
     /// Submit what a clean end needs; it is over when [`wal::Log::is_quiet`] says so.
     pub fn close(&mut self, disk: &mut dyn Disk) {
         self.log.close(disk);

@@ -132,6 +132,7 @@ impl Shared {
 
     /// A heartbeat interval has passed.
     pub(super) fn tick(&self) {
+        self.prove_log_end();
         self.submit(Event::Tick);
         let ticks = self.core.ticks.fetch_add(1, SeqCst);
         if ticks.is_multiple_of(SPACE_TICKS) {
@@ -346,6 +347,15 @@ impl Shared {
         drop(state);
         self.drive();
         space
+    }
+
+    /// A log that is idle has its end proved, by the turn that follows.
+    fn prove_log_end(&self) {
+        let mut state = self.core.state.lock();
+        let State { disk, writer, closing, .. } = &mut *state;
+        if let (Some(disk), Closing::No) = (disk, *closing) {
+            writer.on_tick(disk);
+        }
     }
 
     /// Submit what a clean end of the log needs.

@@ -6,8 +6,9 @@
 //!                └ the segment is full and the next is there: header and batch in one write
 //! ```
 //!
-//! The seal is written without a sync of its own: the next batch's sync carries it, or the
-//! kernel's write-back. The next segment and the reserve are pre-written piece by piece.
+//! The seal is written without a sync of its own: the next batch's sync carries it, or, when the
+//! log stays idle or is closed, one that is submitted for it. The next segment and the reserve are
+//! pre-written piece by piece.
 
 use std::collections::VecDeque;
 use std::io;
@@ -100,6 +101,11 @@ pub struct Log {
     pub(crate) chain: u32,
     pub(crate) durable: u64,
     pub(crate) sealed: u64,
+    /// The batch whose seal is durable, or will be by a sync that is submitted.
+    proved: u64,
+    /// The newest batch when somebody last looked whether the log is idle.
+    looked_at: u64,
+    is_closing: bool,
     pub(crate) hard_state: HardState,
     pub(crate) mark: Option<Mark>,
     pub(crate) extent: Extent,
@@ -212,6 +218,9 @@ impl Log {
             chain,
             durable: number,
             sealed: 0,
+            proved: 0,
+            looked_at: 0,
+            is_closing: false,
             hard_state: HardState::default(),
             mark: None,
             extent: Extent::default(),
@@ -434,6 +443,9 @@ impl Log {
         self.recycle(disk);
         if self.in_flight.is_empty() && self.sealed < self.durable {
             self.seal(disk);
+            if self.is_closing {
+                self.prove(disk);
+            }
         }
         done
     }
@@ -485,8 +497,30 @@ impl Log {
         Ok(())
     }
 
-    /// Submit the sync that makes the newest seal durable: before a clean end of the process.
+    /// Look now and then whether the log is idle: one that has taken no batch since the last look
+    /// has its newest seal made durable, so that its end is proved whatever happens to it at rest.
+    pub fn prove_if_idle(&mut self, disk: &mut dyn Disk) {
+        if self.looked_at == self.number && self.plan.is_none() && !self.failed {
+            self.prove(disk);
+        }
+        self.looked_at = self.number;
+    }
+
+    /// Submit what makes the newest seal durable: before a clean end of the process. It is over
+    /// when [`Log::is_quiet`] says so.
     pub fn close(&mut self, disk: &mut dyn Disk) {
+        self.is_closing = true;
+        self.prove(disk);
+    }
+
+    /// Submit the sync behind the seal of the newest batch, if that one is written and nothing has
+    /// been submitted for it.
+    fn prove(&mut self, disk: &mut dyn Disk) {
+        let number = self.sealed;
+        if !self.in_flight.is_empty() || number < self.number || self.proved >= number {
+            return;
+        }
+        self.proved = number;
         let path = self.current.path.clone();
         self.submit_needed(disk, "sync", Operation::Sync { path });
     }

@@ -68,8 +68,9 @@ pub enum Doubt {
     /// Its log is shorter.
     #[error(
         "its log ends at index {index} in term {term}, and it has had index {known} in term \
-         {known_term}: its data directory is an older copy, or its disk did not keep what it said \
-         was written (no fsync, or a cache that was lost with the power)"
+         {known_term}: its data directory is an older copy, the end of its log is damaged, or its \
+         disk did not keep what it said was written (no fsync, or a cache that was lost with the \
+         power)"
     )]
     ShortLog {
         /// Where it says that its log ends.

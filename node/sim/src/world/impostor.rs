@@ -7,7 +7,7 @@
 
 use quorate_member::identity::{Claim, Remembered, Situation, Trial, Verdict};
 use quorate_raft::Message;
-use sim_disk::{FaultyDisk, Image};
+use sim_disk::{CrashPolicy, FaultyDisk, Image};
 
 use super::happening::Happening;
 use super::network::End;
@@ -49,6 +49,31 @@ impl World {
                 Some(why)
             }
         }
+    }
+
+    /// A member hears from its leader that it had more than it has. One whose disk was put back has
+    /// found out by itself what its peers were to tell it: it is under repair as one that was
+    /// damaged, and may be heard, unless there is more against it than the end of its log.
+    pub(super) fn on_end_lost(&mut self, id: u64) -> Result<(), Violation> {
+        if !self.is_impostor(id) {
+            return Err(self.judge.lost_end(self.now, id));
+        }
+        let voters: Vec<u64> = self.admin.voters_but(id).collect();
+        let known: Vec<Remembered> = voters
+            .iter()
+            .filter_map(|voter| self.machines.get(voter).and_then(|machine| machine.remembers(id)))
+            .collect();
+        let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
+        let incarnation = machine.incarnation;
+        let Some(claim) = machine.process().map(|process| process.claim()) else { return Ok(()) };
+        if known.iter().any(|known| contradicts(known, &claim)) {
+            self.note_refusal(id);
+            self.crash(id, CrashPolicy::KeepAll);
+            return self.on_refused(id, "its peers know more of it");
+        }
+        machine.claims.insert(incarnation, claim);
+        machine.witnesses.clear();
+        Ok(())
     }
 
     fn is_cut_off(&self, one: u64, other: u64) -> bool {

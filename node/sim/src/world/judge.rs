@@ -165,6 +165,11 @@ impl Judge {
         Some(Violation::at(Rule::StateMachineSafety, now, format!("member {id:x} stopped: {why}")))
     }
 
+    pub(crate) fn lost_end(&self, now: Time, id: u64) -> Violation {
+        let text = format!("member {id:x} lost what it had acknowledged, and did not see it");
+        Violation::at(Rule::StateMachineSafety, now, text)
+    }
+
     pub(crate) fn refused(&self, now: Time, id: u64, why: &str) -> Violation {
         let text = format!("member {id:x}, whose disk was never damaged, does not start: {why}");
         Violation::at(Rule::Durable, now, text)

@@ -505,6 +505,7 @@ impl World {
                 }
             }
             Output::Tender(tender) => self.on_tender(from, incarnation, tender),
+            Output::EndLost => self.on_end_lost(from)?,
             Output::LogRepaired => self.on_log_repaired(from, incarnation),
             Output::Reached(mark) => self.marks.reach(mark),
             Output::Unsound(rule, text) => return Err(Violation::at(rule, self.now, text)),

@@ -97,7 +97,7 @@ impl World {
         Ok(())
     }
 
-    fn on_refused(&mut self, id: u64, why: &str) -> Result<(), Violation> {
+    pub(super) fn on_refused(&mut self, id: u64, why: &str) -> Result<(), Violation> {
         let damaged = self.machines.get(&id).is_some_and(|machine| machine.is_damaged);
         let Some(machine) = self.machines.get_mut(&id) else { return Ok(()) };
         machine.power = Power::Refused(why.to_owned());

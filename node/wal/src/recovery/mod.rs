@@ -18,11 +18,16 @@
 //! - *If nothing claims it*, `e` may have been in flight: a crash may keep any subset of the
 //!   sectors of `e` and of the batches behind it. They are cut: [`Outcome::TornTail`] if there is
 //!   a trace of them, [`Outcome::Clean`] if not.
-//! - *What remains open*: batch `e` was synced and acknowledged, its seal and no later batch
-//!   reached the disk, and then its sectors were damaged. This looks as a torn write looks, in any
-//!   log. The window is the time between the end of a sync and the next write-back of its page;
-//!   a clean close and any later batch close it. Batch and seal never share a sector, so that one
-//!   bad sector cannot take both.
+//! - *What remains open*: batch `e` was synced and acknowledged, nothing that was made after its
+//!   sync is there, and then its sectors were damaged. This looks as a torn write looks, in any log.
+//!   What is made after a sync is the seal, at once if nothing else is on its way, and every batch
+//!   that is begun from then on; a batch that was begun before says no more than those before it.
+//!   So what can be lost without a word is what was acknowledged since the newest batch was begun,
+//!   and no more. To a process that is killed the seal counts when it is written, right behind the
+//!   answer; to a machine without power when it is synced: with the next batch, after a clean end,
+//!   or when the log has been idle for a look or two ([`Log::prove_if_idle`]). Batch and seal never
+//!   share a sector, so that one bad sector cannot take both. Peers that heard the acknowledgement
+//!   still know of it.
 //! - A sector that cannot be read where a batch or a segment's header should be is no torn write:
 //!   `Damaged`.
 //! - A file that must be there by the chain of segment headers and is not:

@@ -6,6 +6,7 @@ mod damage;
 mod full;
 mod inspect;
 mod model;
+mod proof;
 mod real;
 mod repair;
 mod retention;

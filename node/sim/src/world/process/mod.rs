@@ -63,6 +63,8 @@ pub(crate) enum Output {
     Leadership(Option<NodeId>, u64),
     /// The member is where a loss of power hurts most.
     Tender(Tender),
+    /// A log that was taken for whole lacks what it had.
+    EndLost,
     /// A log that was found damaged at this start is whole again.
     LogRepaired,
     /// The member was in a situation.
@@ -339,8 +341,7 @@ impl Process {
             }
             Effect::RepairBegun(repair) => {
                 self.writer.begin_repair(repair);
-                let text = format!("{} lost what it had acknowledged, and did not see it", self.id);
-                self.outputs.push(Output::Unsound(Rule::StateMachineSafety, text));
+                self.outputs.push(Output::EndLost);
             }
             Effect::RepairDone => {
                 self.writer.finish_repair(&mut self.log_disk);
@@ -355,6 +356,7 @@ impl Process {
 
     /// Heartbeat interval: a member whose name nobody knows tells it, as servers do.
     pub(crate) fn tick(&mut self, now: Time) {
+        self.writer.on_tick(&mut self.log_disk);
         self.hear(now, Event::Tick);
         self.ticks += 1;
         self.look_around();

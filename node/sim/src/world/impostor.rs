@@ -126,8 +126,13 @@ impl World {
         }
     }
 
-    /// Whether a member can tell that another is an impostor since this start.
-    fn is_witness(&self, id: u64, (impostor, incarnation): Life) -> bool {
+    /// Whether a member can tell that another is an impostor since this start. Of one that was removed
+    /// it has forgotten everything: what that one says means nothing any more.
+    fn is_witness(&mut self, id: u64, (impostor, incarnation): Life) -> bool {
+        let process = self.machines.get_mut(&id).and_then(Machine::process);
+        if process.is_some_and(|process| process.store.members().is_removed(impostor)) {
+            return false;
+        }
         self.machines.get(&impostor).is_some_and(|machine| {
             machine.witnesses.contains(&id) && incarnation > machine.genuine_until
         })

@@ -531,6 +531,12 @@ impl Log {
         self.tickets.is_empty()
     }
 
+    /// Whether the log is quiet and the seal of its newest batch durable.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        self.is_quiet() && self.proved == self.number
+    }
+
     /// The newest batch that is durable.
     #[must_use]
     pub fn durable(&self) -> BatchId {

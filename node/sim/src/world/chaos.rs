@@ -249,20 +249,20 @@ impl World {
         self.chaos.count("crash");
         let corrupt = self.may_corrupt(id)
             && self.chaos.random.chance(self.profile.faults.corrupt_percent, 100);
-        // A loss of power can take a seal with it, and damage on top of that would be two faults
-        // at once: the one copy that the other makes unreadable.
-        let policy = if corrupt { CrashPolicy::KeepAll } else { CrashPolicy::Any };
         let is_log_quiet = self.is_log_quiet(id);
+        let harmed = corrupt.then(|| {
+            let is_log = is_log_quiet && self.chaos.random.chance(1, 2);
+            if is_log { LOG_FOLDER } else { STORE_FOLDER }
+        });
+        let policy = match harmed {
+            None => CrashPolicy::Any,
+            Some(LOG_FOLDER) => self.crash_before_damage(id),
+            Some(_) => CrashPolicy::KeepAll,
+        };
         self.crash(id, policy);
-        if corrupt {
-            let folder = if is_log_quiet && self.chaos.random.chance(1, 2) {
-                LOG_FOLDER
-            } else {
-                STORE_FOLDER
-            };
-            self.corrupt(id, folder);
-        } else {
-            self.forget(id);
+        match harmed {
+            Some(folder) => self.corrupt(id, folder),
+            None => self.forget(id),
         }
         let down = self.chaos.random.below(self.profile.faults.down_ms_max) + 10;
         self.after(down * MILLIS, Happening::Start { machine: id });

@@ -53,6 +53,19 @@ impl World {
         machine.and_then(Machine::process).is_some_and(|process| process.is_log_quiet())
     }
 
+    /// How a machine goes off whose log is to be damaged. A loss of power can take a seal with it, and
+    /// damage on top of that would be two faults at once: the one copy that the other makes
+    /// unreadable. But not once the log's end is proved.
+    pub(super) fn crash_before_damage(&mut self, id: u64) -> CrashPolicy {
+        let machine = self.machines.get_mut(&id);
+        let process = machine.and_then(Machine::process);
+        if !process.is_some_and(|process| process.is_log_proved()) {
+            return CrashPolicy::KeepAll;
+        }
+        self.chaos.count("log damaged after a loss of power");
+        CrashPolicy::Any
+    }
+
     /// A log is whole again: it counts as a copy, and another's may be damaged. Its machine has not
     /// written down yet that nothing is missing.
     pub(super) fn on_log_repaired(&mut self, id: u64, incarnation: u32) {
@@ -81,7 +94,8 @@ impl World {
             return;
         }
         self.chaos.count("another log damaged");
-        self.crash(id, CrashPolicy::KeepAll);
+        let policy = self.crash_before_damage(id);
+        self.crash(id, policy);
         self.corrupt(id, LOG_FOLDER);
         let down = self.chaos.random().below(self.profile.faults.down_ms_max) + 10;
         self.after(down * MILLIS, Happening::Start { machine: id });

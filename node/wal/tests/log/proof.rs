@@ -84,7 +84,9 @@ fn the_end_of_an_idle_log_is_proved_to_a_machine_without_power() {
     rig.log.prove_if_idle(&mut rig.handle);
     assert!(rig.log.is_quiet(), "it may be that more comes");
     rig.log.prove_if_idle(&mut rig.handle);
+    assert!(!rig.log.is_proved(), "not yet");
     rig.settle();
+    assert!(rig.log.is_proved());
     assert!(is_damaged(&rig, CrashPolicy::LoseUnsynced, 3));
     rig.log.prove_if_idle(&mut rig.handle);
     assert!(rig.log.is_quiet(), "once is enough");

@@ -74,6 +74,11 @@ impl Process {
         self.writer.log().is_quiet()
     }
 
+    /// Whether a loss of power takes nothing from the log that says where it ends.
+    pub(crate) fn is_log_proved(&self) -> bool {
+        self.writer.log().is_proved()
+    }
+
     /// A leader revokes what has ended, again if a revoke is lost. Time that it slept does not
     /// count.
     pub(super) fn check_ended_leases(&mut self, now: Time) {

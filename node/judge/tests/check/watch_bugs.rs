@@ -466,6 +466,25 @@ fn b27_an_idle_watcher_hears_nothing() {
 }
 
 #[test]
+fn a_watcher_of_what_is_to_come_is_told_nothing_until_it_comes() {
+    let mut script = truth();
+    let keys = KeyRange::single("a");
+    let create = WatchCreate { progress_notify: true, ..WatchCreate::new(keys, 7) };
+    script.watch(15, create, 6);
+    script.put((8_000, 8_001), "d", "7", 7);
+    let linearization = script.linearize();
+    let ending = |seconds| Ending::Healed {
+        at: Time::from_secs(seconds),
+        until: Time::from_secs(seconds),
+        revision: 7,
+        progress_within: Some(Time::from_secs(10)),
+    };
+    expect("early", check(&script.history, &linearization, ending(17)), None);
+    let late = check(&script.history, &linearization, ending(19));
+    expect("late", late, Some(Rule::WatchBookmarkable));
+}
+
+#[test]
 fn nobody_knows_the_future() {
     let mut script = truth();
     let stream = script.watch(1, all_from(6), 1);

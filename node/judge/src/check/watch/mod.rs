@@ -224,10 +224,13 @@ impl<'a> StreamCheck<'a> {
                 let text = format!("watcher {id} never got revision {missing}");
                 return Err(self.violation(at, (Rule::WatchReliable, text)));
             }
+            // Until the revision has come that it starts with, nothing is to be told.
+            let start = watcher.create.start_revision;
+            let begun = self.linearization.made(start).map_or(watcher.touched, |made| made.by);
             if let Some(within) = progress_within
                 && watcher.create.progress_notify
-                && watcher.touched.plus(within) < until
-                && watcher.create.start_revision <= revision
+                && watcher.touched.max(begun).plus(within) < until
+                && start <= revision
             {
                 let text = format!("watcher {id} heard nothing since {}", watcher.touched);
                 return Err(self.violation(at, (Rule::WatchBookmarkable, text)));

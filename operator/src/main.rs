@@ -1,3 +1,7 @@
-//! The server process.
+//! The program: see the library for what it does.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    quorate_operator::run(std::env::args().skip(1))
+}

@@ -1,0 +1,5 @@
+//! What the resources' definitions take and refuse.
+
+mod defaults;
+mod rules;
+mod shape;

@@ -178,7 +178,8 @@ async fn either() {
 }
 
 fn end(serving: client_port::Serving, running: Running) {
-    // Calls that wait end with the member, so that the port need not wait for them.
+    // Whoever has ended by itself answers no call that waits: the port need not wait for them.
+    running.fail_waiting();
     serving.stop();
     running.end();
 }

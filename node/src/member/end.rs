@@ -36,6 +36,14 @@ impl Member {
 }
 
 impl Running {
+    /// Answer those who wait for what will not come, if the member has ended by itself.
+    pub fn fail_waiting(&self) {
+        let shared = &self.member.0;
+        if shared.ending.reason().is_some() {
+            shared.waiters.fail_all(Error::Stopped);
+        }
+    }
+
     /// End the member: its log is closed cleanly where that can be. Blocks.
     pub fn end(self) {
         let shared = &self.member.0;

@@ -9,8 +9,8 @@ use quorate_raft::NodeId;
 use quorate_replica::{Event, MembershipChange};
 use quorate_store::entry::Reply;
 
-use super::Member;
 use super::waiters::Answer;
+use super::{Member, Stop};
 
 /// A wanted membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,9 +75,8 @@ impl Member {
                 self.add_member(peer_urls, is_learner).await.map(|(_, members)| members)
             }
             Change::Promote(learner) => self.promote(learner).await,
-            Change::Remove(member) => {
-                self.change_raft(MembershipChange::Remove { member: NodeId(member) }).await
-            }
+            Change::Remove(member) if member == self.ids().member => self.remove_this().await,
+            Change::Remove(member) => self.remove(member).await,
             Change::Update { member: id, mut peer_urls } => {
                 peer_urls.sort();
                 let peer_urls = Some(peer_urls);
@@ -86,6 +85,31 @@ impl Member {
                 let context = member.to_json().into();
                 self.change_raft(MembershipChange::Update { member: NodeId(id), context }).await
             }
+        }
+    }
+
+    async fn remove(&self, member: u64) -> Result<Vec<member_json::Member>, Error> {
+        self.change_raft(MembershipChange::Remove { member: NodeId(member) }).await
+    }
+
+    /// Remove this member. Its log need not come so far that the change is applied here: peers
+    /// send it nothing more, and say that it is no member. Whoever asked must hear of it all the
+    /// same, as asking again would find nobody to remove.
+    async fn remove_this(&self) -> Result<Vec<member_json::Member>, Error> {
+        let this = self.ids().member;
+        tokio::select! {
+            members = self.remove(this) => members,
+            () = self.removed() => {
+                let known = self.known_members();
+                Ok(known.members.iter().filter(|member| member.id != this).cloned().collect())
+            }
+        }
+    }
+
+    /// Wait until this member is none any more.
+    async fn removed(&self) {
+        if self.ended().await != Stop::Removed {
+            std::future::pending().await
         }
     }
 

@@ -24,6 +24,8 @@ struct State {
     /// Counts streams; the last one owns the queue.
     streams: u64,
     is_attached: bool,
+    /// What waits still goes out, and no more comes.
+    is_closed: bool,
     waker: Option<Waker>,
 }
 
@@ -50,14 +52,14 @@ pub(super) enum Found {
     Messages,
     /// Nothing; the waker is called when there is something.
     Nothing,
-    /// Another stream owns the queue.
-    Superseded,
+    /// Another stream owns the queue, or it is closed and empty.
+    Ended,
 }
 
 impl Outbox {
     pub(super) fn push(&self, message: Message) -> Pushed {
         let mut state = self.state.lock();
-        if !state.is_attached {
+        if !state.is_attached || state.is_closed {
             return Pushed::Returned(message);
         }
         let bytes = size(&message);
@@ -96,11 +98,13 @@ impl Outbox {
         state.streams == ticket.0 && state.detach()
     }
 
-    /// Ends the stream, whichever it is.
+    /// Takes no more. The stream ends once what waits is on its way.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
-        state.streams += 1;
-        state.detach();
+        state.is_closed = true;
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
     }
 
     /// Takes messages until they are this many bytes or more.
@@ -113,7 +117,7 @@ impl Outbox {
     ) -> Found {
         let mut state = self.state.lock();
         if state.streams != ticket.0 {
-            return Found::Superseded;
+            return Found::Ended;
         }
         let mut taken = 0_usize;
         while taken < bytes_wanted {
@@ -125,6 +129,9 @@ impl Outbox {
         }
         if taken > 0 {
             return Found::Messages;
+        }
+        if state.is_closed {
+            return Found::Ended;
         }
         state.waker = Some(waker.clone());
         Found::Nothing

@@ -78,7 +78,8 @@ impl Remote {
         tasks.push(task);
     }
 
-    /// The peer is gone.
+    /// The peer is gone. What waits for its streams still goes out: a member that is removed
+    /// learns so of its removal.
     pub(super) fn close(&self) {
         for task in self.tasks.lock().drain(..) {
             task.abort();

@@ -90,7 +90,7 @@ impl Body for StreamBody {
         this.batch = batch;
         match found {
             Found::Messages => this.frame(),
-            Found::Superseded => Poll::Ready(None),
+            Found::Ended => Poll::Ready(None),
             Found::Nothing => match this.heartbeat.poll_tick(context) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(_) => {

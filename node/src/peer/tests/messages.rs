@@ -91,6 +91,23 @@ fn removed_members_are_told_and_refused() {
 }
 
 #[test]
+fn what_was_sent_to_a_member_before_its_removal_arrives() {
+    let (a, b) = (Node::start(0xa), Node::start(0xb));
+    link(&[&a, &b]);
+    let data = Bytes::from(vec![7; 10_000]);
+    for number in 0..500 {
+        a.transport.send(append(a.id, b.id, number, data.clone()));
+        a.transport.send(message(MessageKind::MsgHeartbeat, a.id, b.id, number));
+    }
+    a.ear.removed.lock().insert(b.id);
+    a.transport.set_peers(&[]);
+    until("all that was sent", || b.received() == 1_000);
+    until("the word", || b.ear.told_removed.load(Relaxed) == a.id);
+    a.transport.send(message(MessageKind::MsgHeartbeat, a.id, b.id, 500));
+    assert_eq!(b.received(), 1_000, "nothing follows");
+}
+
+#[test]
 fn messages_for_others_and_from_others_are_refused() {
     let (a, b) = (Node::start(0xa), Node::start(0xb));
     link(&[&a, &b]);

@@ -16,6 +16,7 @@ mod membership;
 mod mixed;
 mod recover;
 mod restart;
+mod stall;
 
 use std::collections::BTreeMap;
 

@@ -68,6 +68,22 @@ impl Replica {
         }
     }
 
+    /// Another leads. What waits here for a confirmation or for the log would go on waiting for this
+    /// member's store, which may be far behind: its disk is one reason why leaders change.
+    pub(crate) fn pass_on_lease_questions(&mut self) {
+        if self.is_leader() || self.leadership.leader.is_none() {
+            return;
+        }
+        for purpose in self.reads.take_lease_questions() {
+            if let Purpose::RenewLease(request, _) | Purpose::LeaseTimeLeft(request, _) = purpose {
+                self.on_lease_question(purpose, request);
+            }
+        }
+        for (client, lease) in self.take_own_renewals() {
+            self.on_lease_question(Purpose::RenewLease(client, lease), client);
+        }
+    }
+
     pub(crate) fn tell_lease_time(&mut self, request: RequestId, lease: i64) {
         // What was confirmed under an earlier leader does not tell that the clock runs here.
         if !self.is_leader() || !self.leases.is_running() {

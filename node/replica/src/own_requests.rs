@@ -68,6 +68,21 @@ impl Replica {
         }
     }
 
+    /// Renewals that go through the log, whose clients nobody else answers any more. What is in the
+    /// log of them does no harm: it gives the lease its whole time.
+    pub(crate) fn take_own_renewals(&mut self) -> Vec<(RequestId, i64)> {
+        let mut renewals = Vec::new();
+        self.internal.retain(|request, own| match own {
+            Internal::Alarm => true,
+            Internal::Renewal { client, lease } => {
+                self.proposals.finish(*request);
+                renewals.push((*client, *lease));
+                false
+            }
+        });
+        renewals
+    }
+
     /// Give a request of the member's own its name.
     pub(crate) fn name_own(&mut self, mut body: pb::InternalRaftRequest) -> (RequestId, Bytes) {
         let request = self.ids.next_id();

@@ -127,6 +127,17 @@ impl Reads {
         }
     }
 
+    /// Questions about leases that wait to be asked: whoever leads now answers them.
+    pub(crate) fn take_lease_questions(&mut self) -> Vec<Purpose> {
+        let asks = |waiting: &mut Waiting| {
+            matches!(waiting.purpose, Purpose::RenewLease(..) | Purpose::LeaseTimeLeft(..))
+        };
+        let taken: Vec<Purpose> =
+            self.waiting.extract_if(.., asks).map(|waiting| waiting.purpose).collect();
+        self.len -= taken.len();
+        taken
+    }
+
     /// Give up attempts without an answer, and return what waited too long and whether the
     /// store was what it waited for.
     pub(crate) fn on_tick(&mut self, now: Time) -> Vec<(Purpose, Stage)> {

@@ -330,6 +330,7 @@ impl Replica {
         self.reads.restart_attempts();
         self.out.push(Effect::Leadership { leader, term });
         self.ask_ended_renewals_again();
+        self.pass_on_lease_questions();
         self.finish_transfers();
     }
 

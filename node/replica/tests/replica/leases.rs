@@ -1,9 +1,9 @@
 //! Deadlines of leases.
 
-use quorate_raft::MessageKind;
+use quorate_raft::{MessageKind, NodeId};
 use quorate_replica::{Event, RequestId};
 
-use crate::cluster::{Cluster, grant, renew};
+use crate::cluster::{Cluster, grant, put, renew};
 
 /// A cluster of three that member 1 leads, with a lease of `ttl` seconds.
 fn with_lease(ttl: i64) -> Cluster {
@@ -124,6 +124,35 @@ fn a_new_leader_counts_from_an_applied_entry_of_its_term() {
     cluster.settle();
     cluster.ask(2, time_left(901, 5));
     assert_eq!(cluster.answers(2), ["901 left 3 of 2"]);
+}
+
+#[test]
+fn who_leads_no_more_and_cannot_apply_passes_renewals_on() {
+    for is_checkpointed in [false, true] {
+        let mut cluster = with_lease(60);
+        if is_checkpointed {
+            cluster.tick_all(212);
+        }
+        // The one waits for the store to come as far as what is confirmed, the other for its
+        // checkpoint of zero.
+        cluster.idle.insert(1);
+        if !is_checkpointed {
+            cluster.ask(1, put(900));
+        }
+        cluster.ask(1, renew(901, 5));
+        cluster.ask(1, time_left(902, 5));
+        let answered = cluster.answers(1);
+        assert!(!answered.iter().any(|answer| answer.starts_with("901")), "{answered:?}");
+        cluster.ask(1, Event::TransferLeadership { request: RequestId(909), to: NodeId(2) });
+        assert_eq!(cluster.leader_of(1), Some(2));
+        let answered = cluster.answers(1);
+        assert!(answered.contains(&"901 ask 2".to_owned()), "{answered:?}");
+        cluster.idle.clear();
+        cluster.settle();
+        assert!(cluster.answers(1).iter().all(|answer| !answer.starts_with("901")), "once");
+        cluster.ask(2, time_left(903, 5));
+        assert_eq!(cluster.answers(2).len(), 1);
+    }
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub(crate) struct Member {
     pub(crate) data: PathBuf,
     folder: PathBuf,
     address: Ipv4Addr,
+    /// What peers know it by, if not by its address.
+    peer_host: Option<String>,
     arguments: Vec<String>,
     process: Option<Child>,
     starts: u32,
@@ -93,7 +95,8 @@ impl Member {
         std::fs::create_dir_all(&folder).expect("a folder");
         let data = folder.join("data");
         let (name, arguments) = (name.to_owned(), Vec::new());
-        Self { name, data, folder, address, arguments, process: None, starts: 0 }
+        let (peer_host, process) = (None, None);
+        Self { name, data, folder, address, peer_host, arguments, process, starts: 0 }
     }
 
     pub(crate) fn client_url(&self) -> String {
@@ -101,7 +104,24 @@ impl Member {
     }
 
     pub(crate) fn peer_url(&self) -> String {
+        match &self.peer_host {
+            Some(host) => format!("http://{host}:{PEER_PORT}"),
+            None => self.listen_peer_url(),
+        }
+    }
+
+    fn listen_peer_url(&self) -> String {
         format!("http://{}:{PEER_PORT}", self.address)
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Its peers know it by this name.
+    pub(crate) fn set_peer_host(&mut self, host: &str) {
+        self.peer_host = Some(host.to_owned());
     }
 
     /// As `--initial-cluster` names it.
@@ -142,7 +162,7 @@ impl Member {
             .arg(format!("--data-dir={}", self.data.display()))
             .arg(format!("--listen-client-urls={client}"))
             .arg(format!("--advertise-client-urls={client}"))
-            .arg(format!("--listen-peer-urls={peer}"))
+            .arg(format!("--listen-peer-urls={}", self.listen_peer_url()))
             .arg(format!("--initial-advertise-peer-urls={peer}"))
             .args(&self.arguments)
             .stdout(Stdio::null())

@@ -58,7 +58,7 @@ async fn follower_misses(cluster: &mut Cluster, kind: &str, count: usize) -> usi
 }
 
 /// How many snapshots of peers the member has installed since its start.
-async fn snapshots_had(member: &Member) -> usize {
+pub(super) async fn snapshots_had(member: &Member) -> usize {
     let metrics = member.http("GET", "/metrics").expect("an answer");
     let counted = "etcd_network_snapshot_receive_success{";
     let lines = metrics.lines().filter(|line| line.starts_with(counted));

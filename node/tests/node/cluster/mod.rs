@@ -5,17 +5,21 @@
 //! that every acknowledged write is there on every member, and that the members' hashes agree.
 
 mod alone;
+mod busy;
 mod catch_up;
 mod compaction;
 mod damage;
 mod disk;
 mod handover;
 mod identity;
+mod joins;
 mod load;
 mod membership;
 mod mixed;
+mod names;
 mod recover;
 mod restart;
+mod rolling;
 mod stall;
 
 use std::collections::BTreeMap;

@@ -38,6 +38,20 @@ pub enum NotTaken {
          copy of its data directory cannot run as well"
     )]
     Runs(String),
+    /// Its directory is another cluster's.
+    #[error(
+        "the data directory is of cluster {here}, and {url} in --initial-cluster is of cluster \
+         {there}: nothing is changed. Put back this member's own directory, or name the members of \
+         the directory's cluster in --initial-cluster"
+    )]
+    OtherCluster {
+        /// The directory's.
+        here: String,
+        /// That of whom the member was told to be with.
+        there: String,
+        /// Who that is.
+        url: String,
+    },
 }
 
 /// Who introduces itself.
@@ -47,6 +61,40 @@ pub(crate) struct Newcomer<'a> {
     pub(crate) advertise: &'a [Url],
     /// What it says of itself.
     pub(crate) claim: Claim,
+}
+
+/// Ask those whom the member was told to be with whether they are of its directory's cluster. One
+/// that is says enough; so does one that is of another, if all else are silent.
+///
+/// # Errors
+/// When the directory is another cluster's.
+pub(crate) async fn check_cluster(
+    dialer: &Dialer,
+    here: u64,
+    others: impl Iterator<Item = Vec<String>>,
+) -> Result<(), NotTaken> {
+    let mut asked = JoinSet::new();
+    for urls in others {
+        let dialer = dialer.clone();
+        asked.spawn(async move {
+            let answer = client::fetch_members(&dialer, &urls, PATIENCE).await;
+            (answer.map(|(cluster, _)| cluster), urls.join(","))
+        });
+    }
+    let mut other = None;
+    while let Some(answered) = asked.join_next().await {
+        match answered {
+            Ok((Ok(there), _)) if there == here => return Ok(()),
+            Ok((Ok(there), url)) => other = Some((there, url)),
+            Ok((Err(_), _)) | Err(_) => {}
+        }
+    }
+    match other {
+        None => Ok(()),
+        Some((there, url)) => {
+            Err(NotTaken::OtherCluster { here: format_id(here), there: format_id(there), url })
+        }
+    }
 }
 
 /// Ask all peers at once whether they take the member for the one that they know.

@@ -19,9 +19,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::client_port::{self, ClientPort};
 use crate::comparison::{self, ComparisonError};
 use crate::config::{ClusterState, Config, ConfigError};
-use crate::introduction::{Newcomer, NotTaken, introduce};
+use crate::introduction::{Newcomer, NotTaken, check_cluster, introduce};
 use crate::member::{
-    Directory, Drawn, Ids, Member, Running, StartError, Stop, bootstrap, is_empty, named,
+    Directory, Drawn, Ids, Member, Running, StartError, Stop, bootstrap, cluster_of, is_empty,
+    named,
 };
 use crate::peer::{self, Dialer, Transport, client};
 use crate::tls;
@@ -82,7 +83,13 @@ pub fn run(config: Config) -> Result<ExitCode, ServerError> {
     let directory = {
         let drawn = Drawn::new()?;
         let fresh = runtime.block_on(fresh(&config, &dialer, drawn))?;
+        runtime.block_on(check_again(&config, &dialer))?;
         let directory = Directory::open(&config, fresh, drawn)?;
+        if directory.is_removed() {
+            let stop = Stop::Removed;
+            tracing::info!("{stop}");
+            return Ok(exit_code(&stop));
+        }
         runtime.block_on(introduce_again(&config, &dialer, &directory))?;
         directory
     };
@@ -229,6 +236,14 @@ fn first_members(fresh: &Fresh) -> Vec<member_json::Member> {
         Fresh::Bootstrap { members, .. } => members.clone(),
         Fresh::Join { .. } => Vec::new(),
     }
+}
+
+/// A directory that was put into another's place is told from it before anything is written there.
+async fn check_again(config: &Config, dialer: &Dialer) -> Result<(), ServerError> {
+    let Some(cluster) = cluster_of(config)? else { return Ok(()) };
+    let members = config.initial_cluster.members();
+    let others = members.iter().filter(|(name, _)| **name != config.name);
+    Ok(check_cluster(dialer, cluster, others.map(|(_, urls)| urls.to_strings())).await?)
 }
 
 /// A member that is not new introduces itself to those that it knows.

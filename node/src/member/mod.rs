@@ -51,7 +51,7 @@ pub(crate) use identity::BookDisk;
 pub use membership::Change;
 pub use requests::Here;
 pub use snapshots::PinnedSnapshot;
-pub use start::{Directory, Drawn, Running, StartError, bootstrap, is_empty, named};
+pub use start::{Directory, Drawn, Running, StartError, bootstrap, cluster_of, is_empty, named};
 pub(crate) use start::{founder, settings_to_read};
 pub use stop::Stop;
 pub(crate) use waiters::deliver;

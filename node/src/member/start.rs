@@ -165,6 +165,21 @@ pub fn is_empty(config: &Config) -> Result<bool, StartError> {
     })
 }
 
+/// The cluster that the directory is of, as far as it says so.
+///
+/// # Errors
+/// When that cannot be known.
+pub fn cluster_of(config: &Config) -> Result<Option<u64>, StartError> {
+    if !config.data_dir.exists() {
+        return Ok(None);
+    }
+    let (found, _) = identity::read(&*inline(&config.data_dir)?.files())?;
+    Ok(match found {
+        Found::Book(book) => Some(book.own().cluster).filter(|cluster| *cluster != 0),
+        Found::Missing | Found::Unreadable => None,
+    })
+}
+
 /// What is drawn for a start.
 #[derive(Clone, Copy, Debug)]
 pub struct Drawn {
@@ -281,6 +296,12 @@ impl Directory {
         let Opened { writer, boot, .. } = &self.opened;
         let end = writer.durable_end(boot.hard_state.commit.0);
         self.book.claim(boot.repair.is_none().then_some(end))
+    }
+
+    /// Whether the member was removed for good, as far as the directory tells.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.opened.is_removed()
     }
 
     /// The members, as far as the directory tells.

@@ -48,6 +48,13 @@ pub(super) fn has_peers_by_log(
 }
 
 impl Opened {
+    /// Whether the store says that this member was removed for good.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        let members = self.store.members();
+        members.is_removed(self.member) && members.get(self.member).is_none()
+    }
+
     /// The members, as far as store and log tell: also those of changes that are not committed.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use super::membership::{Role, add, remove};
+use super::stall::{BROKEN, FULL, Fault};
 use super::*;
 
 const REMEDY: &str = "--initial-cluster-state=existing";
@@ -215,6 +216,106 @@ async fn directory_and_log_belong_together() {
 
     cluster.members[2].set_arguments(&[&initial, &format!("--wal-dir={}", log.display())]);
     cluster.members[2].start();
+    cluster.wait_ready().await;
+    cluster.check().await;
+}
+
+/// All files of a folder with their bytes.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.append(&mut files(&path));
+        } else {
+            let bytes = std::fs::read(&path).expect("a file");
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_directory_of_another_cluster_is_refused_and_left_as_it_is() {
+    let mut cluster = Cluster::start("other-directory", 3, &["--segment-bytes=65536"]).await;
+    cluster.put_many("ours", 5).await;
+    let at = cluster.follower().await;
+    let (data, own) = (cluster.members[at].data.clone(), cluster.copy_of("own"));
+    cluster.members[at].kill();
+    std::fs::rename(&data, &own).expect("renamed");
+    // One that was alone there, and one whose peers are there and know it.
+    for size in [1, 3] {
+        let name = format!("other-directory-of-{size}");
+        let mut other = Cluster::start(&name, size, &["--segment-bytes=65536"]).await;
+        other.put_many("theirs", 5).await;
+        let from = if size == 1 { 0 } else { other.follower().await };
+        let ids = other.members[from].client().status().await.expect("answered").header;
+        other.members[from].kill();
+        let theirs = other.members[from].data.clone();
+        std::fs::rename(&theirs, &data).expect("renamed");
+        let before = files(&data);
+
+        cluster.members[at].start();
+        assert_eq!(cluster.members[at].wait_end().await.code(), Some(1));
+        let said = cluster.members[at].log();
+        let id = format!("{:x}", ids.expect("a header").cluster_id);
+        for word in ["the data directory is of cluster", &id, "--initial-cluster"] {
+            assert!(said.contains(word), "{word:?} is not in: {said}");
+        }
+        assert!(files(&data) == before, "nothing is overwritten");
+        cluster.put_many(&format!("beside-{size}"), 3).await;
+
+        std::fs::rename(&data, &theirs).expect("renamed");
+        other.members[from].start();
+        other.wait_ready().await;
+        other.check().await;
+    }
+    std::fs::rename(&own, &data).expect("renamed");
+    cluster.members[at].start();
+    cluster.wait_ready().await;
+    cluster.check().await;
+}
+
+/// Follow a member through a restart while another one cannot write what it knows of peers.
+async fn restart_unseen(cluster: &mut Cluster, at: usize) {
+    cluster.members[at].restart();
+    cluster.wait_ready().await;
+    cluster.put_many("unseen", 3).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_under_what_is_known_of_peers_is_waited_for() {
+    let mut cluster = Cluster::start("full-identity", 3, &[]).await;
+    cluster.put_many("before", 5).await;
+    let leader = cluster.leader().await;
+    let (full, back) = ((leader + 1) % 3, (leader + 2) % 3);
+    let Some(fault) = Fault::begin(&cluster.members[full], FULL, "identity").await else { return };
+    restart_unseen(&mut cluster, back).await;
+    cluster.members[full].wait_for("what is known of peers cannot be written").await;
+    assert!(!cluster.members[full].has_ended());
+    drop(fault);
+    // Now the two of them hear each other: one of them leads, and both are needed.
+    cluster.members[leader].kill();
+    cluster.put_many("without-leader", 3).await;
+    cluster.members[leader].start();
+    cluster.wait_ready().await;
+    cluster.check().await;
+}
+
+#[tokio::test]
+async fn a_broken_disk_under_what_is_known_of_peers_ends_the_member() {
+    let mut cluster = Cluster::start("broken-identity", 3, &[]).await;
+    cluster.put_many("before", 5).await;
+    let leader = cluster.leader().await;
+    let (broken, back) = ((leader + 1) % 3, (leader + 2) % 3);
+    let fault = Fault::begin(&cluster.members[broken], BROKEN, "identity").await;
+    let Some(fault) = fault else { return };
+    restart_unseen(&mut cluster, back).await;
+    assert_eq!(cluster.members[broken].wait_end().await.code(), Some(1));
+    let said = cluster.members[broken].log();
+    assert!(said.contains("the store cannot be written: what is known of peers"), "{said}");
+    drop(fault);
+    cluster.members[broken].start();
     cluster.wait_ready().await;
     cluster.check().await;
 }

@@ -1,8 +1,9 @@
 //! Members whose disk hangs: nothing fails, and nothing comes back.
 //!
-//! `strace` holds every sync of all threads of a running member until it lets go of them. Where
-//! there is no `strace`, the tests say so.
+//! `strace` holds every sync of all threads of a running member until it lets go of them; or it
+//! makes calls fail. Where there is no `strace`, the tests say so.
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,34 +13,57 @@ use quorate_api::etcdserverpb::{
 
 use super::*;
 
-/// What a sync takes from now on: longer than any test.
+/// A sync does not come back: what is longer than any test.
 const HANGS: &str = "inject=fdatasync,fsync:delay_enter=1000s";
 
-/// A member's disk that hangs until this is dropped.
-struct Stall(Child);
+/// A write finds no room.
+pub(super) const FULL: &str = "inject=pwrite64,pwritev,pwritev2:error=ENOSPC";
 
-impl Stall {
-    /// `None` where there is no strace.
-    async fn begin(member: &Member) -> Option<Self> {
+/// A write fails.
+pub(super) const BROKEN: &str = "inject=pwrite64,pwritev,pwritev2:error=EIO";
+
+/// All threads.
+const ALL: &str = "";
+
+/// What a running member's calls come to until this is dropped.
+pub(super) struct Fault(Child);
+
+impl Fault {
+    /// Of the thread of this name, or of [`ALL`]. `None` where there is no strace.
+    pub(super) async fn begin(member: &Member, inject: &str, thread: &str) -> Option<Self> {
         if Command::new("strace").arg("-V").output().is_err() {
             eprintln!("SKIPPED: there is no strace");
             return None;
         }
         let process = member.id();
-        let tracer = Command::new("strace")
-            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", HANGS])
-            .args(["-p", &process.to_string()])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("strace is there");
-        let stall = Self(tracer);
-        eventually("strace has all threads", async || is_traced(process).then_some(())).await;
-        Some(stall)
+        let threads = threads_of(process, thread);
+        let calls = inject.split(['=', ':']).nth(1).expect("calls");
+        let mut command = Command::new("strace");
+        command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", inject]);
+        if thread == ALL {
+            command.args(["-f", "-p", &process.to_string()]);
+        } else {
+            threads.iter().for_each(|path| {
+                let id = path.file_name().expect("an id").to_string_lossy();
+                command.args(["-p", &id]);
+            });
+        }
+        let tracer = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
+        let fault = Self(tracer.expect("strace is there"));
+        eventually("strace has its threads", async || {
+            threads_of(process, thread).iter().all(|path| is_traced(path)).then_some(())
+        })
+        .await;
+        Some(fault)
+    }
+
+    /// Every sync hangs.
+    async fn stall(member: &Member) -> Option<Self> {
+        Self::begin(member, HANGS, ALL).await
     }
 }
 
-impl Drop for Stall {
+impl Drop for Fault {
     fn drop(&mut self) {
         // Without its tracer a thread goes on.
         let _ = self.0.kill();
@@ -47,14 +71,22 @@ impl Drop for Stall {
     }
 }
 
-/// Whether all threads of a process are traced.
-fn is_traced(process: u32) -> bool {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
-    tasks.flatten().all(|task| {
-        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-        tracer.is_some_and(|tracer| tracer.trim() != "0")
-    })
+/// A process's threads of this name.
+fn threads_of(process: u32, name: &str) -> Vec<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    let tasks = tasks.flatten().map(|task| task.path());
+    let has_name = |task: &PathBuf| {
+        std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    let found: Vec<PathBuf> = tasks.filter(|task| name == ALL || has_name(task)).collect();
+    assert!(!found.is_empty(), "no thread is called {name}");
+    found
+}
+
+fn is_traced(task: &Path) -> bool {
+    let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.is_none_or(|tracer| tracer.trim() != "0")
 }
 
 #[tokio::test]
@@ -65,7 +97,7 @@ async fn one_that_is_asked_to_remove_itself_answers_though_its_log_stands_still(
     let id = cluster.id(at).await;
     let asked = cluster.members[at].client();
     // From here on it cannot apply what it is asked for, as that is never durable with it.
-    let Some(stall) = Stall::begin(&cluster.members[at]).await else { return };
+    let Some(stall) = Fault::stall(&cluster.members[at]).await else { return };
     let left = eventually("the removal is taken", async || {
         match asked.member_remove(MemberRemoveRequest { id }).await {
             Err(Error::Etcd(quorate_api::Error::Unhealthy)) => None,
@@ -87,7 +119,7 @@ const SHORT_LEASE: i64 = 4;
 /// Seconds of a lease that nobody renews.
 const LONG_LEASE: i64 = 60;
 
-/// How long the disk hangs after another leads.
+/// How long the disk hangs: several election timeouts, and longer than the short lease lasts.
 const HANGING: Duration = Duration::from_secs(6);
 
 impl Cluster {
@@ -146,24 +178,28 @@ async fn a_leader_whose_disk_hangs_steps_down_and_leases_live_on() {
     let others: Vec<String> = endpoints[1..].to_vec();
     let others = client(&others);
 
-    let Some(stall) = Stall::begin(&cluster.members[old]).await else { return };
+    let Some(stall) = Fault::stall(&cluster.members[old]).await else { return };
     let is_over = std::cell::Cell::new(false);
     let hanging = async {
         // What the old leader is asked to write, it cannot.
+        let began = Instant::now();
         let stuck = cluster.members[old].client();
         let stuck = put(&stuck, "stuck", "1");
         let elected = eventually("another leads", async || {
             let status = others.status().await.ok()?;
             (status.leader != 0 && status.leader != old_id).then_some(status.leader)
         });
-        let (stuck, elected) = tokio::join!(stuck, elected);
-        let until = Instant::now() + HANGING;
-        let mut written = Vec::new();
-        while Instant::now() < until {
-            let key = format!("meanwhile/{:05}", written.len());
-            put(&others, &key, "1").await.expect("who leads now has a disk");
-            written.push(key);
-        }
+        let going_on = async {
+            let elected = elected.await;
+            let mut written = Vec::new();
+            while began.elapsed() < HANGING {
+                let key = format!("meanwhile/{:05}", written.len());
+                put(&others, &key, "1").await.expect("who leads now has a disk");
+                written.push(key);
+            }
+            (elected, written)
+        };
+        let (stuck, (elected, written)) = tokio::join!(stuck, going_on);
         is_over.set(true);
         (stuck, elected, written)
     };

@@ -56,10 +56,17 @@ async fn acknowledged_writes_outlive_a_storm_of_kills() {
         let until = Instant::now() + Duration::from_secs(seconds);
         for round in 0.. {
             tokio::time::sleep(BETWEEN_KILLS).await;
-            // One, then another, then all at once.
-            let victims = if round % 4 == 3 { vec![0, 1, 2] } else { vec![round % 4] };
+            // One, then another, then a majority that stays away for a while, then all at once.
+            let victims = match round % 5 {
+                3 => vec![1, 2],
+                4 => vec![0, 1, 2],
+                one => vec![one],
+            };
             for at in &victims {
                 cluster.members[*at].kill();
+            }
+            if victims.len() == 2 {
+                tokio::time::sleep(BETWEEN_KILLS).await;
             }
             for at in &victims {
                 cluster.members[*at].start();

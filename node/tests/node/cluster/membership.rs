@@ -13,6 +13,7 @@ const NOT_STARTED: &str = "etcdserver: re-configuration failed due to not enough
 const UNHEALTHY: &str = "etcdserver: unhealthy cluster";
 const NOT_FOR_LEARNERS: &str = "etcdserver: rpc not supported for learner";
 const TOO_MANY_LEARNERS: &str = "etcdserver: too many learner members in cluster";
+const REMOVED: &str = "the member has been permanently removed from the cluster";
 const NOT_FOUND: &str = "etcdserver: member not found";
 
 /// What a member to be is added as.
@@ -241,7 +242,6 @@ async fn voters_join_and_addresses_change() {
 async fn a_removed_member_says_so_and_ends() {
     let mut cluster = Cluster::start("removal", 3, &[]).await;
     cluster.put_many("three", 5).await;
-    let removed = "the member has been permanently removed from the cluster";
     for leads in [false, true] {
         let at = if leads { cluster.leader().await } else { cluster.follower().await };
         let id = cluster.id(at).await;
@@ -255,9 +255,7 @@ async fn a_removed_member_says_so_and_ends() {
             }
         })
         .await;
-        assert_eq!(cluster.members[at].wait_end().await.code(), Some(0));
-        let said = cluster.members[at].log();
-        assert!(said.contains(removed), "{said}");
+        cluster.ends_as_removed(at).await;
         // Without a leader, nobody knows.
         cluster.put_many(&format!("without-{id}"), 5).await;
         assert_eq!(refusal(remove(&others, id).await), NOT_FOUND);
@@ -266,6 +264,44 @@ async fn a_removed_member_says_so_and_ends() {
     let left = cluster.running().map(|member| member.name.clone()).collect::<Vec<_>>();
     let left = left.iter().map(String::as_str).collect::<Vec<_>>();
     cluster.check_list(&left).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_removes_itself_says_so_at_every_start() {
+    let mut cluster = Cluster::start("leader-goes", 3, &[]).await;
+    cluster.put_many("three", 5).await;
+    let at = cluster.leader().await;
+    let id = cluster.id(at).await;
+    let asked = cluster.members[at].client();
+    eventually("the removal is taken", async || match remove(&asked, id).await {
+        Err(Error::Etcd(quorate_api::Error::Unhealthy)) => None,
+        answer => {
+            answer.expect("who asks for its removal hears of it");
+            Some(())
+        }
+    })
+    .await;
+    cluster.ends_as_removed(at).await;
+    cluster.put_many("without", 5).await;
+    cluster.check().await;
+    // Its peers say so; and so does its own directory when nobody is there.
+    cluster.members[at].start();
+    cluster.ends_as_removed(at).await;
+    for other in (0..3).filter(|other| *other != at) {
+        cluster.members[other].kill();
+    }
+    cluster.members[at].start();
+    cluster.ends_as_removed(at).await;
+}
+
+impl Cluster {
+    /// The member ends in order, and says why.
+    async fn ends_as_removed(&mut self, at: usize) {
+        let code = self.members[at].wait_end().await.code();
+        let said = self.members[at].log();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains(REMOVED), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -73,7 +73,8 @@ async fn names_are_resolved_again_when_a_member_has_moved() {
     // One after the other comes back elsewhere, the leader as well; in the end nobody is where the
     // cluster began.
     for at in 0..3 {
-        cluster.members[at].kill();
+        cluster.members[at].terminate();
+        assert_eq!(cluster.members[at].wait_end().await.code(), Some(0));
         cluster.members[at].move_away();
         hosts.write(&cluster.members);
         cluster.put_many(&format!("without-{at}"), 3).await;

@@ -1,10 +1,14 @@
 //! Cleanup: files that no record, checkpoint or reader needs are removed.
+//!
+//! Manifests go first, and for good: as long as one may be there after a crash, so must be all that
+//! it names.
 
 use std::collections::BTreeSet;
 
 use quorate_disk::{Operation, Path};
 
 use super::step::{Outcome, Step};
+use crate::checkpoint::format::{self, FileKind};
 use crate::log::RevisionLog;
 
 /// Files a step removes at most, so that a long list does not hold up a flush.
@@ -38,12 +42,16 @@ impl Cleanup {
                 log.garbage.push(segment.file.path.clone());
             }
         }
+        self.removing = log.garbage.extract_if(.., is_manifest).collect();
+        if !self.removing.is_empty() {
+            let sync = Operation::SyncDirectory { path: "".into() };
+            return Step::Submit(self.removing.iter().map(remove).chain([sync]).collect());
+        }
         let some = log.garbage.len().min(FILES_MAX);
         self.removing = log.garbage.drain(..some).collect();
         if self.removing.is_empty() {
             return Step::Done(Outcome::Cleaned { files: self.removed });
         }
-        let remove = |path: &Path| Operation::Remove { path: path.clone() };
         Step::Submit(self.removing.iter().map(remove).collect())
     }
 
@@ -51,4 +59,12 @@ impl Cleanup {
     pub(super) fn abandon(self, log: &mut RevisionLog) {
         log.garbage.extend(self.removing);
     }
+}
+
+fn is_manifest(path: &mut Path) -> bool {
+    matches!(format::parse_file_name(path), Some((_, FileKind::Manifest)))
+}
+
+fn remove(path: &Path) -> Operation {
+    Operation::Remove { path: path.clone() }
 }

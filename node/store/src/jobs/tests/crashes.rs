@@ -118,3 +118,25 @@ fn every_operation_can_be_the_last() {
         }
     }
 }
+
+/// It may have its name already, for good, when it is given up.
+#[test]
+fn what_a_manifest_names_goes_after_the_manifest() {
+    let has_manifest = |world: &World| world.files().iter().any(|name| name.ends_with(".manifest"));
+    for (seed, policy) in (0..200).zip(CrashPolicy::EACH.into_iter().cycle()) {
+        let mut world = World::new(seed, SMALL);
+        busy(10).into_iter().for_each(|entry| world.apply(entry));
+        world.jobs.start(JobKind::Checkpoint);
+        while !has_manifest(&world) {
+            world.step().unwrap();
+            world.complete(world.under_way());
+        }
+        world.abort();
+        world.jobs.start(JobKind::Cleanup);
+        for _ in 0..=seed % 3 {
+            world.step().unwrap();
+        }
+        world.complete(world.under_way());
+        world.crash(policy);
+    }
+}

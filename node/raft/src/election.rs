@@ -144,7 +144,7 @@ impl<S: Storage> Raft<S> {
         let theirs = EntryId { term: message.log_term, index: message.index };
         let mut answer = Message::new(kind, message.from);
         let reaches_floor = match self.participation {
-            Participation::Full | Participation::Passive => true,
+            Participation::Full => true,
             Participation::VotesOnly { floor } => {
                 (theirs.term, theirs.index) >= (floor.term, floor.index)
             }

@@ -281,13 +281,8 @@ impl<S: Storage> Raft<S> {
     pub(crate) fn step(&mut self, message: Message) -> Result<(), StepError> {
         use MessageKind::*;
         match self.participation {
-            Participation::Passive if matches!(message.kind, MsgVote | MsgPreVote) => return Ok(()),
-            Participation::Passive | Participation::VotesOnly { .. }
-                if message.kind == MsgTimeoutNow =>
-            {
-                return Ok(());
-            }
-            Participation::Full | Participation::Passive | Participation::VotesOnly { .. } => {}
+            Participation::VotesOnly { .. } if message.kind == MsgTimeoutNow => return Ok(()),
+            Participation::Full | Participation::VotesOnly { .. } => {}
         }
         if message.term > self.term {
             if !self.enter_newer_term(&message) {

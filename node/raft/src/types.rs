@@ -173,12 +173,8 @@ pub enum Participation {
     /// It votes, campaigns and acknowledges.
     #[default]
     Full,
-    /// Its log is under repair: it takes in entries and snapshots but never campaigns and leaves
-    /// every request for a vote unanswered. Its acknowledgements of appends are still produced;
-    /// whoever set this mode must hold them back.
-    Passive,
-    /// Its log lost entries that it had acknowledged, up to `floor` at most, and nothing else: it
-    /// does not campaign, and votes as if it still had them.
+    /// Its log is under repair: it lost entries that it had acknowledged, up to `floor` at most. It
+    /// takes in entries and snapshots, does not campaign, and votes as if it still had them.
     VotesOnly {
         /// The last entry of the log that it had.
         floor: EntryId,

@@ -258,27 +258,20 @@ impl ReadyReads for RawNode<MemoryStorage> {
 }
 
 #[test]
-fn a_passive_member_takes_in_entries_but_gives_no_vote() {
+fn a_member_under_repair_takes_in_entries_and_does_not_lead() {
+    let floor = EntryId { term: Term(2), index: Index(4) };
     let mut raw = member(&[1], 1);
     flush(&mut raw);
-    raw.set_participation(Participation::Passive);
-    for kind in [MessageKind::MsgVote, MessageKind::MsgPreVote, MessageKind::MsgTimeoutNow] {
-        let mut request = message(kind, 2, 5);
-        request.index = Index(9);
-        request.log_term = Term(4);
-        raw.step(request).expect("ignored");
-        assert!(!raw.has_ready(), "{kind:?} changes nothing");
-    }
-    (0..100).for_each(|_| raw.tick());
-    assert_eq!((raw.raft().role(), raw.raft().term()), (Role::Follower, Term(1)));
+    raw.set_participation(Participation::VotesOnly { floor });
     let mut append = message(MessageKind::MsgApp, 2, 2);
     (append.log_term, append.index) = (Term(1), Index(1));
     append.entries = vec![entry(2, 2)];
     raw.step(append).expect("an append");
     assert_eq!(raw.raft().last_index(), Index(2));
+    assert!(flush(&mut raw).iter().any(|answer| answer.index == Index(2) && !answer.reject));
 
     let mut raw = leader(&[1], 1);
-    raw.set_participation(Participation::Passive);
+    raw.set_participation(Participation::VotesOnly { floor });
     assert_eq!(raw.raft().role(), Role::Follower);
 }
 

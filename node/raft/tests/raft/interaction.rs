@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use quorate_raft::{
     AnyConfChange, ConfChange, ConfChangeKind, ConfChangeSingle, ConfChangeTransition,
-    ConfChangeV2, Config, Index, Message, MessageKind, NodeId, Participation, ReadOnlyOption,
-    Snapshot, SnapshotStatus, StepError,
+    ConfChangeV2, Config, EntryId, Index, Message, MessageKind, NodeId, Participation,
+    ReadOnlyOption, Snapshot, SnapshotStatus, StepError, Term,
 };
 
 use crate::datadriven::Directive;
@@ -238,11 +238,14 @@ fn run_own_command(environment: &mut Environment, directive: &Directive) -> Resu
         }
         // reset-progress 1 2: 1, the leader, is told that 2 lost part of its log
         "reset-progress" => environment.member(first).raw.reset_progress(NodeId(numbers[1])),
-        // participation 1 passive
+        // participation 1 votes-only 1 13: like one that had index 13 of term 1
         "participation" => {
             let participation = match directive.word(1) {
                 "full" => Participation::Full,
-                "passive" => Participation::Passive,
+                "votes-only" => {
+                    let floor = EntryId { term: Term(numbers[1]), index: Index(numbers[2]) };
+                    Participation::VotesOnly { floor }
+                }
                 other => panic!("unknown participation {other}"),
             };
             environment.member(first).raw.set_participation(participation);

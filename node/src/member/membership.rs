@@ -133,6 +133,8 @@ impl Member {
         if !self.is_leader() {
             return Err(Error::NotLeader);
         }
+        // Another member may have told of the learner before it was applied here.
+        self.confirm().await?;
         let member = member_json::Member { id: learner, ..member_json::Member::default() };
         let context = ConfChangeContext { member, is_promote: true }.to_json().into();
         let change = MembershipChange::Promote { member: NodeId(learner), context };

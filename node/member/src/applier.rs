@@ -1,6 +1,7 @@
 //! The store's side of a member: committed entries in, answers and what replicas must hear out.
 
 use quorate_api::Error;
+use quorate_api::request::RequestKind;
 use quorate_raft::{ConfState, Entry, EntryKind, NodeId};
 use quorate_replica::{
     AlarmFact, AlarmKind, Applied, ConfChangeVerdict, Facts, LeaseChange, LeaseFact, MemberFact,
@@ -35,6 +36,19 @@ pub fn apply(
     entries: &[Entry],
     waits: impl Fn(RequestId) -> bool,
 ) -> Result<Batch, Fatal> {
+    apply_each(store, entries, waits, |_, _| {})
+}
+
+/// As [`apply`], and say after each request what it was and whether it succeeded.
+///
+/// # Errors
+/// The store cannot go on.
+pub fn apply_each(
+    store: &mut Store,
+    entries: &[Entry],
+    waits: impl Fn(RequestId) -> bool,
+    mut applied_one: impl FnMut(RequestKind, Result<(), &Error>),
+) -> Result<Batch, Fatal> {
     let mut batch = Batch::default();
     let mut alarms = Touched::No;
     for entry in entries {
@@ -43,6 +57,9 @@ pub fn apply(
         // where nobody can wait, as when a log is replayed.
         let applied = store.apply_as(&entry, Answer::Wanted)?;
         let changes = applied.changes;
+        if let Some(kind) = applied.kind {
+            applied_one(kind, applied.reply.as_ref().map(drop));
+        }
         if let Some(id) = applied.request_id.map(RequestId) {
             batch.applied.requests.push(id);
             if waits(id) {

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use quorate_api::urls::{InitialCluster, Url, Urls};
 
+use crate::args::gates::Gate;
 use crate::tls::Options;
 pub use error::ConfigError;
 
@@ -99,6 +100,8 @@ pub struct Config {
     pub strict_reconfiguration: bool,
     /// How often an idle watch that wants it hears how far it is.
     pub watch_progress_interval: Duration,
+    /// etcd's gates, as they are set.
+    pub gates: Vec<Gate>,
     /// Whether the member compares its data with its peers' before it serves.
     pub compares_first: bool,
     /// How often a leader compares its data with its peers'; `None` for never.

@@ -86,6 +86,7 @@ impl Config {
         let mut notices = standings(given)?;
         let values = Values(given);
         check_others(&values)?;
+        let given_gates = gates::parse(values.text("feature-gates"))?;
         let mut config = Self {
             name: values.text("name").to_owned(),
             data_dir: data_dir(&values),
@@ -125,10 +126,8 @@ impl Config {
             learners_max: values.size("max-learners")?,
             strict_reconfiguration: values.boolean("strict-reconfig-check"),
             watch_progress_interval: values.duration("watch-progress-notify-interval"),
-            compares_first: gates::is_on(
-                &gates::parse(values.text("feature-gates"))?,
-                "InitialCorruptCheck",
-            ),
+            compares_first: given_gates.is_on("InitialCorruptCheck"),
+            gates: given_gates.all(),
             comparison_interval: Some(values.duration("corrupt-check-time"))
                 .filter(|interval| !interval.is_zero()),
             keep_alive: keep_alive(&values),
@@ -199,7 +198,7 @@ fn check_others(values: &Values<'_>) -> Result<(), ConfigError> {
         return Err(ConfigError::NoHashCheckTime);
     }
     let gates = gates::parse(values.text("feature-gates"))?;
-    if gates::is_on(&gates, "LeaseCheckpointPersist") && !gates::is_on(&gates, "LeaseCheckpoint") {
+    if gates.is_on("LeaseCheckpointPersist") && !gates.is_on("LeaseCheckpoint") {
         return Err(ConfigError::LeaseCheckpointPersist);
     }
     Ok(())

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::status;
 use crate::member::Member;
-use crate::metrics::CallKind;
+use crate::metrics::{self, CallKind};
 
 /// Asks that there be a leader.
 const HAS_LEADER: &str = "hasleader";
@@ -59,10 +59,11 @@ impl Admission {
         if kind.is_some() && !FOR_LEARNERS.contains(&path) && is_learner(&self.member) {
             return Err(status::of(Error::NotSupportedForLearner));
         }
-        if let Some(version) = headers.get(CLIENT_API_VERSION)
-            && std::str::from_utf8(version.as_bytes()).is_err()
-        {
-            return Err(status::of(Error::InvalidClientApiVersion));
+        let version = headers.get(CLIENT_API_VERSION);
+        let version = version.map(|version| std::str::from_utf8(version.as_bytes())).transpose();
+        let version = version.map_err(|_| status::of(Error::InvalidClientApiVersion))?;
+        if let Some(kind) = kind {
+            metrics::client_called(kind, version);
         }
         if wants_leader(headers) && self.member.leader().is_none() {
             return Err(status::of(Error::NoLeader));

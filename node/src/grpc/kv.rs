@@ -7,6 +7,7 @@ use prost::Message as _;
 use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
 use quorate_api::limits::RESPONSE_BYTES_MAX;
+use quorate_api::request::RequestKind;
 use quorate_member::route::Request as Routed;
 use quorate_store::apply::check;
 use quorate_store::entry::Reply;
@@ -176,7 +177,9 @@ impl kv_server::Kv for Kv {
         }
         let began = Instant::now();
         let outcome = self.range_in_steps(request).await;
-        metrics::range_served(began.elapsed(), outcome.as_ref().map(drop).map_err(drop));
+        let result = outcome.as_ref().map(drop).map_err(drop);
+        metrics::range_served(began.elapsed(), result);
+        metrics::request_answered(RequestKind::Range, result, began.elapsed());
         let (outcome, held) = outcome?;
         let answer = RangeResponse::new(self.member.header_at(0), outcome);
         Ok(in_pieces(with_room(answer, held)))

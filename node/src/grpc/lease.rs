@@ -4,7 +4,7 @@ use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
 use quorate_member::route::{Request as Routed, lease_keys};
 use quorate_store::entry::Reply;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::admission::wants_leader;
 use super::etcdserverpb::lease_server;
@@ -12,6 +12,7 @@ use super::status;
 use super::streams::{Answers, driven, send};
 use super::watch::{LeaderWatch, end_of};
 use crate::member::Member;
+use crate::metrics;
 use crate::stopping::Stopping;
 
 /// What is left of a lease that does not exist.
@@ -45,6 +46,13 @@ async fn renew(member: &Member, lease: i64) -> Result<pb::LeaseKeepAliveResponse
         Err(error) => return Err(status::of(error)),
     };
     Ok(pb::LeaseKeepAliveResponse { header, id: lease, ttl })
+}
+
+/// A client that goes away is no failure.
+fn note_broken(status: &Status) {
+    if status.code() != Code::Cancelled {
+        metrics::stream_broke("lease-keepalive");
+    }
 }
 
 #[tonic::async_trait]
@@ -88,7 +96,7 @@ impl lease_server::Lease for Lease {
             loop {
                 tokio::select! {
                     error = &mut end => return Err(status::of(error)),
-                    request = requests.message() => match request? {
+                    request = requests.message() => match request.inspect_err(note_broken)? {
                         None => return Ok(()),
                         Some(request) => {
                             let answer = renew(&member, request.id).await?;

@@ -1,5 +1,7 @@
 //! The service Maintenance.
 
+use std::time::Instant;
+
 use prost::Message;
 use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
@@ -8,7 +10,7 @@ use quorate_api::raftpb::ConfState;
 use quorate_api::version::ETCD_VERSION;
 use quorate_member::route::Request as Routed;
 use quorate_store::entry::Reply;
-use quorate_store::hash::{KvHash, KvHasher, hash_store};
+use quorate_store::hash::hash_store;
 use tonic::{Request, Response, Status};
 
 use super::etcdserverpb::maintenance_server;
@@ -16,6 +18,7 @@ use super::snapshot;
 use super::status;
 use super::streams::Answers;
 use crate::member::Member;
+use crate::metrics;
 
 pub(super) struct Maintenance {
     member: Member,
@@ -25,30 +28,6 @@ pub(super) struct Maintenance {
 impl Maintenance {
     pub(super) fn new(member: Member, quota_bytes: Option<u64>) -> Self {
         Self { member, quota_bytes }
-    }
-
-    /// The hash in steps, between which apply goes on. A compaction meanwhile may take records
-    /// away, and then it begins anew.
-    async fn hash_at(&self, revision: i64) -> Result<KvHash, Status> {
-        'anew: loop {
-            let (mut hasher, compacted) = {
-                let store = self.member.readable_store().await;
-                let hasher = KvHasher::new(store.mvcc(), revision).map_err(status::of)?;
-                (hasher, store.compact_revision())
-            };
-            loop {
-                {
-                    let store = self.member.readable_store().await;
-                    match hasher.step(store.mvcc()) {
-                        Ok(Some(hash)) => return Ok(hash),
-                        Ok(None) => {}
-                        Err(_) if store.compact_revision() != compacted => continue 'anew,
-                        Err(damage) => return Err(status::of_damage(&self.member, &damage)),
-                    }
-                }
-                tokio::task::yield_now().await;
-            }
-        }
     }
 }
 
@@ -125,6 +104,7 @@ impl maintenance_server::Maintenance for Maintenance {
         &self,
         _: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        metrics::defragmented(|| {});
         Ok(Response::new(pb::DefragmentResponse { header: None }))
     }
 
@@ -132,6 +112,7 @@ impl maintenance_server::Maintenance for Maintenance {
         &self,
         _: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
+        let began = Instant::now();
         let hash = {
             let store = self.member.readable_store().await;
             let conf_state = ConfState::decode(store.conf_state().clone());
@@ -139,6 +120,7 @@ impl maintenance_server::Maintenance for Maintenance {
             hash_store(&store, &conf_state)
                 .map_err(|damage| status::of_damage(&self.member, &damage))?
         };
+        metrics::store_hashed(began.elapsed());
         let header = Some(self.member.header());
         Ok(Response::new(pb::HashResponse { header, hash }))
     }
@@ -148,7 +130,8 @@ impl maintenance_server::Maintenance for Maintenance {
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         let revision = request.into_inner().revision;
-        let hash = self.hash_at(revision).await?;
+        let hash = self.member.hash_at(revision).await;
+        let hash = hash.map_err(|error| status::of_read(&self.member, error))?;
         let header = self.member.header_at(hash.current_revision);
         Ok(Response::new(pb::HashKvResponse {
             header: Some(header),

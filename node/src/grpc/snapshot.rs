@@ -1,5 +1,7 @@
 //! A snapshot for a client: a bbolt file in pieces, then its SHA-256.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use quorate_api::etcdserverpb as pb;
 use quorate_store::snapshot::{SnapshotStream, Step, StreamError, Trailer};
@@ -11,6 +13,7 @@ use tonic::Status;
 use super::status;
 use super::streams::{Answers, driven, send};
 use crate::member::Member;
+use crate::metrics;
 
 /// Bytes of a message at most, as etcd sends them.
 const PIECE_BYTES: usize = 32 * 1024;
@@ -68,12 +71,16 @@ fn read(
     version: String,
     pieces: &mpsc::Sender<pb::SnapshotResponse>,
 ) -> Result<(), StreamError> {
+    let began = Instant::now();
     let mut sent = 0;
     loop {
         let mut chunk = match stream.step()? {
             Step::Again => continue,
             Step::Chunk(chunk) => chunk,
-            Step::End => return Ok(()),
+            Step::End => {
+                metrics::snapshot_read(began.elapsed());
+                return Ok(());
+            }
         };
         let total = stream.stream_bytes().unwrap_or_default();
         while !chunk.is_empty() {

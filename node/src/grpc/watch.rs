@@ -15,9 +15,9 @@ use std::time::Duration;
 use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
 use quorate_api::etcdserverpb::watch_request::RequestUnion;
-use quorate_store::watch::{Backlog, PollLimits};
+use quorate_store::watch::{Backlog, PollLimits, Response as Polled};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::admission::wants_leader;
 use super::encoded::WatchResponse;
@@ -25,6 +25,7 @@ use super::etcdserverpb::watch_server;
 use super::status;
 use super::streams::{Answers, Sender, driven, send};
 use crate::member::{Member, WatchStream};
+use crate::metrics::{self, PendingEvents, WatchAnswer};
 use crate::stopping::Stopping;
 
 /// Progress intervals are longer by up to this part of them, so that streams do not all speak at
@@ -151,13 +152,10 @@ async fn drive(
             polled = client.stream.next(AT_ONCE) => {
                 // Not a reply of the store: its disk is damaged, and the member says so.
                 let polled = polled.map_err(|error| Status::data_loss(error.to_string()))?;
-                let header = client.member.header_at(0);
-                for response in polled.responses {
-                    send(&client.answers, WatchResponse { header, response }).await?;
-                }
+                client.give(polled.responses).await?;
             }
             request = requests.message(), if asks && client.stream.takes_requests() => {
-                match request? {
+                match request.inspect_err(note_broken)? {
                     None => asks = false,
                     Some(request) => client.take(request).await?,
                 }
@@ -167,7 +165,36 @@ async fn drive(
     }
 }
 
+fn about(response: &Polled) -> WatchAnswer {
+    match response.events.len() {
+        0 if response.created || response.canceled => WatchAnswer::Control,
+        0 => WatchAnswer::Progress,
+        events => WatchAnswer::Events(events),
+    }
+}
+
+/// A client that goes away is no failure.
+fn note_broken(status: &Status) {
+    if status.code() != Code::Cancelled {
+        metrics::stream_broke("watch");
+    }
+}
+
 impl Client {
+    async fn give(&self, responses: Vec<Polled>) -> Result<(), Status> {
+        let header = self.member.header_at(0);
+        let events = responses.iter().map(|response| response.events.len()).sum();
+        let mut pending = PendingEvents::new(events);
+        for response in responses {
+            let began = std::time::Instant::now();
+            let (about, events) = (about(&response), response.events.len());
+            send(&self.answers, WatchResponse { header, response }).await?;
+            metrics::watch_answered(about, began.elapsed());
+            pending.taken(events);
+        }
+        Ok(())
+    }
+
     async fn take(&self, request: pb::WatchRequest) -> Result<(), Status> {
         let taken = match request.request_union {
             None => Ok(()),

@@ -10,19 +10,25 @@ use crate::metrics::{self, Engine, Observed};
 
 pub(super) async fn answer(plain: &Plain) -> Answer {
     let member = &plain.member;
+    let scrape = metrics::Scrape::begin();
     observe(member).await;
     metrics::observe_engine(&Engine {
         answer_bytes: plain.budget.held_bytes(),
         memory_bytes_max: plain.budget.limit_bytes(),
         ..engine(member).await
     });
-    with_type("text/plain; version=0.0.4; charset=utf-8", metrics::text())
+    let answer = with_type("text/plain; version=0.0.4; charset=utf-8", metrics::text());
+    scrape.succeeded();
+    answer
 }
 
 /// What etcd has names for.
 async fn observe(member: &Member) {
     let counts = member.watch_counts();
     let is_learner = grpc::is_learner(member);
+    let known = member.known_members();
+    let ids = known.members.iter().map(|known| known.id);
+    metrics::known_peers(member.ids().member, ids, known.removed.iter().copied());
     let status = member.status();
     let store = member.readable_store().await;
     let revision = store.revision();
@@ -37,6 +43,9 @@ async fn observe(member: &Member) {
         watchers: counts.watchers,
         slow_watchers: counts.behind,
         is_learner,
+        auth_revision: store.auth_revision(),
+        open_reads: store.mvcc().compaction().pin_count()
+            + usize::from(member.has_pinned_snapshot()),
         proposals_pending: status.proposals,
     });
     let alarms = store.alarms().get(0);

@@ -15,12 +15,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLockWriteGuard};
+use prost::Message as _;
+use quorate_api::Error;
+use quorate_api::mvccpb::KeyValue;
 use quorate_api::request::{self, RequestKind};
 use quorate_member::applier;
 use quorate_raft::{Entry, EntryKind, Index, SnapshotMetadata, Term};
 use quorate_replica::{Event, LeaseChange};
 use quorate_store::bbolt::FileSource;
 use quorate_store::entry::{Fatal, Touched};
+use quorate_store::log::Record;
 use quorate_store::snapshot::{self, DigestRule, SnapshotFile, Verification};
 use quorate_store::store::Store;
 
@@ -237,7 +241,19 @@ impl Shared {
         entries: &[Entry],
     ) -> Result<(), Stop> {
         let began = Instant::now();
-        let batch = applier::apply(&mut store, entries, |id| self.waiters.has(id));
+        let mut last = began;
+        let applied_one = |kind, result: Result<(), &Error>| {
+            let now = Instant::now();
+            // What is compacted already is no failure.
+            let result = result.or_else(|error| match error {
+                Error::Compacted => Ok(()),
+                _ => Err(()),
+            });
+            metrics::request_applied(kind, result, now - last);
+            last = now;
+        };
+        let waits = |id| self.waiters.has(id);
+        let batch = applier::apply_each(&mut store, entries, waits, applied_one);
         let mut batch = batch.map_err(|fatal| match fatal {
             Fatal::Damage(damage) => Stop::Damaged(damage.to_string()),
             fatal @ Fatal::Malformed { .. } => Stop::Broken(fatal.to_string()),
@@ -248,6 +264,7 @@ impl Shared {
         let records = std::mem::take(&mut batch.records);
         let puts = records.iter().filter(|record| !record.tombstone).count();
         let deletes = records.len() - puts;
+        let put_bytes = records.iter().map(put_bytes).sum();
         let woken = hub.publish(records).map_err(|error| Stop::Damaged(error.to_string()))?;
         drop(hub);
         if batch.members == Touched::Yes {
@@ -258,6 +275,7 @@ impl Shared {
         metrics::applied(batch.applied.index);
         metrics::apply_batch(entries.len());
         metrics::store_changed(puts as u64, deletes as u64);
+        metrics::put_bytes(put_bytes);
         count_leases(&batch.applied.leases);
         let replies = batch.replies.into_iter();
         let replies = replies.map(|(request, reply)| (request, Answer::Reply(reply)));
@@ -309,6 +327,7 @@ impl Shared {
     /// is durable, the applier applies nothing else.
     fn install(&self, metadata: SnapshotMetadata) -> Result<(), Stop> {
         let index = metadata.index.0;
+        let _installing = metrics::Installing::begin();
         let Some(path) = self.snapshots.take(index) else {
             return Err(Stop::Broken(format!("the body of snapshot {index} is not here")));
         };
@@ -373,10 +392,18 @@ fn verify(path: &Path) -> Result<Verification<FileSource>, Box<dyn std::error::E
     }
 }
 
+/// Bytes of key and value, if a record is a put.
+fn put_bytes(record: &Record) -> u64 {
+    if record.tombstone {
+        return 0;
+    }
+    KeyValue::decode(record.body.clone()).map_or(0, |kv| (kv.key.len() + kv.value.len()) as u64)
+}
+
 fn count_leases(changes: &[LeaseChange]) {
     for change in changes {
         match change {
-            LeaseChange::Granted { .. } => metrics::lease_granted(),
+            LeaseChange::Granted { ttl_seconds, .. } => metrics::lease_granted(*ttl_seconds),
             LeaseChange::Revoked { .. } => metrics::lease_revoked(),
             LeaseChange::Checkpointed { .. } => {}
         }

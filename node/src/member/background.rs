@@ -6,13 +6,13 @@
 //!
 //! While a snapshot fills the store, only flushes are made; when it is filled, a checkpoint is.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 use quorate_disk::{Disk as _, RealDisk, Ticket};
 use quorate_member::{Allowed, JobRunner, Progress};
 use quorate_replica::Event;
-use quorate_store::jobs::{JobError, Outcome};
+use quorate_store::jobs::{JobError, JobKind, Outcome};
 
 use super::core::error_chain;
 use super::stop::Stop;
@@ -39,6 +39,8 @@ pub(super) struct Background {
     has_news: Condvar,
     has_checkpoint: Condvar,
     tools: Mutex<Tools>,
+    /// When the running compaction took its first step.
+    compaction_began: Mutex<Option<Instant>>,
 }
 
 struct Orders {
@@ -48,10 +50,20 @@ struct Orders {
     checkpointed: u64,
 }
 
+/// The running job's times.
+#[derive(Default)]
+struct Job {
+    /// Of its first step.
+    began: Option<Instant>,
+    /// In all its steps: the rest is its disk's.
+    stepped: Duration,
+}
+
 struct Tools {
     runner: JobRunner,
     disk: Option<RealDisk>,
     full_until: Option<Instant>,
+    job: Job,
 }
 
 impl Background {
@@ -66,7 +78,13 @@ impl Background {
             }),
             has_news: Condvar::new(),
             has_checkpoint: Condvar::new(),
-            tools: Mutex::new(Tools { runner, disk: Some(disk), full_until: None }),
+            tools: Mutex::new(Tools {
+                runner,
+                disk: Some(disk),
+                full_until: None,
+                job: Job::default(),
+            }),
+            compaction_began: Mutex::new(None),
         }
     }
 
@@ -198,7 +216,7 @@ impl Shared {
 
     fn background_turn(&self, work: Work) -> Turn {
         let mut tools = self.background.tools.lock();
-        let Tools { runner, disk, full_until } = &mut *tools;
+        let Tools { runner, disk, full_until, job } = &mut *tools;
         let Some(disk) = disk else { return Turn::Wait };
         let mut completions = Vec::new();
         disk.poll(&mut completions);
@@ -217,6 +235,7 @@ impl Shared {
             }
             return Turn::More;
         }
+        let began = Instant::now();
         runner.prepare();
         let mut store = self.store.write();
         // The applier may have ordered otherwise while nobody held the lock.
@@ -224,16 +243,24 @@ impl Shared {
             Work::Flush => Allowed::Flush,
             Work::All | Work::Checkpoint => Allowed::All,
         };
-        let began = Instant::now();
+        if runner.running().is_none() {
+            *job = Job::default();
+        }
         let progress = runner.step(&mut *store, disk, allowed);
         drop(store);
+        let job_began = *job.began.get_or_insert(began);
+        job.stepped += began.elapsed();
+        metrics::writing_checkpoint(runner.running() == Some(JobKind::Checkpoint));
         match progress {
             Ok(Progress::Idle | Progress::Waiting) => Turn::Wait,
             Ok(Progress::More) => Turn::More,
             Ok(Progress::Done(outcome)) => {
                 let needed_after = runner.jobs().log_needed_after();
+                if let Outcome::Checkpointed { .. } = outcome {
+                    metrics::checkpoint_encoded(job.stepped);
+                }
                 drop(tools);
-                self.on_job_done(outcome, needed_after, began.elapsed());
+                self.on_job_done(outcome, needed_after, job_began.elapsed());
                 Turn::More
             }
             Err(JobError::Full(error)) => {
@@ -262,16 +289,24 @@ impl Shared {
         if !self.store.read().mvcc().compaction().is_due() {
             return None;
         }
+        let mut began_first = self.background.compaction_began.lock();
         let mut store = self.store.write();
+        let began = Instant::now();
         store.prune_step();
         let finished = store.mvcc().compaction().finished();
         let live_bytes = store.live_bytes();
+        metrics::compaction_step(began.elapsed());
         drop(store);
+        let first = *began_first.get_or_insert(began);
         let is_finished = self.compacted.send_if_modified(|seen| {
             let is_news = *seen < finished;
             *seen = finished.max(*seen);
             is_news
         });
+        if is_finished {
+            *began_first = None;
+            metrics::compacted(first.elapsed(), SystemTime::now());
+        }
         Some(if is_finished { Pruned::All { live_bytes } } else { Pruned::Some })
     }
 

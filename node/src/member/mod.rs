@@ -20,6 +20,7 @@ mod clock;
 mod compactor;
 mod core;
 mod end;
+mod hashes;
 mod identity;
 mod membership;
 pub mod peers;

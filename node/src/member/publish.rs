@@ -1,7 +1,7 @@
 //! What a member tells the cluster of itself, and a leader of the cluster.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -10,10 +10,12 @@ use quorate_api::etcdserverpb::{InternalRaftRequest, RequestHeader};
 use quorate_api::membershippb::{
     Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest,
 };
+use quorate_api::request::RequestKind;
 use quorate_api::version::Version;
 use quorate_replica::{Priority, Proposal};
 
 use super::{Member, Shared};
+use crate::metrics;
 
 /// Between two attempts to tell the member's name.
 const PUBLISH_RETRY: Duration = Duration::from_millis(500);
@@ -46,7 +48,7 @@ impl Member {
         loop {
             let known = self.readable_store().await.cluster().version.clone();
             if let Some(version) = &known {
-                crate::metrics::cluster_version(version);
+                metrics::cluster_version(version);
             }
             if self.is_leader()
                 && let Some(version) = self.decided_version(known.as_deref()).await
@@ -104,7 +106,7 @@ impl Shared {
             }),
             ..InternalRaftRequest::default()
         };
-        self.propose_own(body).await
+        self.propose_counted(RequestKind::ClusterMemberAttrSet, body).await
     }
 
     async fn set_cluster_version(&self, version: &str) -> Result<(), Error> {
@@ -112,7 +114,18 @@ impl Shared {
             cluster_version_set: Some(ClusterVersionSetRequest { ver: version.to_owned() }),
             ..InternalRaftRequest::default()
         };
-        self.propose_own(body).await
+        self.propose_counted(RequestKind::ClusterVersionSet, body).await
+    }
+
+    async fn propose_counted(
+        &self,
+        kind: RequestKind,
+        body: InternalRaftRequest,
+    ) -> Result<(), Error> {
+        let began = Instant::now();
+        let result = self.propose_own(body).await;
+        metrics::request_answered(kind, result.as_ref().map(drop).map_err(drop), began.elapsed());
+        result
     }
 
     /// Put a request of the cluster itself into the log.

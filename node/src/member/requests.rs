@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
+use quorate_api::request::RequestKind;
 use quorate_member::route::{self, Request, Route};
 use quorate_raft::NodeId;
 use quorate_replica::{Event, Proposal, RequestId};
+use quorate_store::apply::check;
 use quorate_store::entry::Reply;
 use quorate_store::log::Damage;
 use quorate_store::mvcc::ReadError;
@@ -14,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::waiters::Answer;
 use super::{Member, Shared};
+use crate::metrics;
 
 /// A confirmation that takes longer is counted as slow: etcd asks again then.
 const SLOW_CONFIRMATION: Duration = Duration::from_millis(500);
@@ -24,6 +27,14 @@ impl Member {
     /// # Errors
     /// The client's answer.
     pub async fn request(&self, request: Request) -> Result<Reply, Error> {
+        let began = Instant::now();
+        let counted = Counted::of(&request);
+        let answer = self.answer(request).await;
+        counted.note(&answer, began.elapsed());
+        answer
+    }
+
+    async fn answer(&self, request: Request) -> Result<Reply, Error> {
         let shared = &self.0;
         let id = shared.waiters.next_id();
         match route::route(&request, id, &shared.limits)? {
@@ -59,9 +70,9 @@ impl Member {
             Err(error) => Err(error),
         };
         if confirmed.is_err() {
-            crate::metrics::read_index_failed();
+            metrics::read_index_failed();
         } else if began.elapsed() > SLOW_CONFIRMATION {
-            crate::metrics::slow_read_index();
+            metrics::slow_read_index();
         }
         confirmed
     }
@@ -73,7 +84,7 @@ impl Member {
     pub async fn renew_lease(&self, lease: i64) -> Result<i64, Error> {
         match self.renew_lease_here(lease).await? {
             Here::Answer(ttl) => {
-                crate::metrics::lease_renewed();
+                metrics::lease_renewed();
                 Ok(ttl)
             }
             Here::Leader(leader) => {
@@ -168,6 +179,40 @@ impl Member {
     }
 }
 
+/// What a request is counted as.
+#[derive(Clone, Copy)]
+enum Counted {
+    Kind(RequestKind),
+    ReadingTxn,
+    Not,
+}
+
+impl Counted {
+    fn of(request: &Request) -> Self {
+        match request {
+            Request::Range(_) => Self::Kind(RequestKind::Range),
+            Request::Put(_) => Self::Kind(RequestKind::Put),
+            Request::DeleteRange(_) => Self::Kind(RequestKind::DeleteRange),
+            Request::Txn(txn) if check::is_read_only(txn) => Self::ReadingTxn,
+            Request::Txn(_) => Self::Kind(RequestKind::Txn),
+            Request::Compact(_) => Self::Kind(RequestKind::Compaction),
+            Request::LeaseGrant(_) => Self::Kind(RequestKind::LeaseGrant),
+            Request::LeaseRevoke(_) => Self::Kind(RequestKind::LeaseRevoke),
+            Request::Alarm(_) => Self::Kind(RequestKind::Alarm),
+            Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) => Self::Not,
+        }
+    }
+
+    fn note(self, answer: &Result<Reply, Error>, took: Duration) {
+        let result = answer.as_ref().map(drop).map_err(drop);
+        match self {
+            Self::Kind(kind) => metrics::request_answered(kind, result, took),
+            Self::ReadingTxn => metrics::reading_txn_answered(result, took),
+            Self::Not => {}
+        }
+    }
+}
+
 /// An answer, or who has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Here<T> {
@@ -186,7 +231,7 @@ impl Shared {
             Ok(_) => Err(Error::Timeout),
             Err(error) => {
                 // What the store refuses has been agreed on; this has not.
-                crate::metrics::proposal_failed();
+                metrics::proposal_failed();
                 Err(error)
             }
         }

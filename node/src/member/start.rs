@@ -325,6 +325,7 @@ impl Directory {
         let Self { locks, opened, book, book_disk, leftovers, boot } = self;
         let Opened { mut writer, store, jobs, boot: replica_boot, .. } = opened;
         metrics::identity(ids.member, config.quota_bytes);
+        metrics::features(config.gates.iter().map(|gate| (gate.name, gate.stage, gate.is_on)));
         if config.measures_calls {
             metrics::measure_calls();
         }
@@ -486,7 +487,12 @@ fn log_disk(folder: &Path, handle: &Handle) -> Result<(RealDisk, Worker), StartE
 
 fn store_disk(folder: &Path, handle: &Handle) -> Result<RealDisk, StartError> {
     let waker = waker(handle, |shared| shared.background.wake());
-    let disk = RealDisk::threaded(folder, "store", Arc::new(|_| {}), waker);
+    let observer = Arc::new(|measured: Measured| match measured.timing {
+        Timing::Write => metrics::store_write(measured.duration),
+        Timing::Sync => metrics::store_fsync(measured.duration),
+        Timing::Create => {}
+    });
+    let disk = RealDisk::threaded(folder, "store", observer, waker);
     disk.map_err(|source| StartError::Folder { path: folder.to_owned(), source })
 }
 

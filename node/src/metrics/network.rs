@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use quorate_api::identity::format_id;
 
 use super::registry::{ROUND_TRIP, TRANSFER, counter, counters, gauges, histograms};
@@ -16,11 +16,14 @@ struct Network {
     peer_received_failures: IntCounterVec,
     peer_sent_failures: IntCounterVec,
     peer_round_trip: HistogramVec,
+    known_peers: IntGaugeVec,
     active_peers: IntGaugeVec,
     disconnected_peers: IntCounterVec,
+    snapshot_sending: IntGaugeVec,
     snapshot_sent: IntCounterVec,
     snapshot_send_failures: IntCounterVec,
     snapshot_send_duration: HistogramVec,
+    snapshot_receiving: IntGaugeVec,
     snapshot_received: IntCounterVec,
     snapshot_receive_failures: IntCounterVec,
     snapshot_receive_duration: HistogramVec,
@@ -57,6 +60,11 @@ static NETWORK: LazyLock<Network> = LazyLock::new(|| Network {
         &["To"],
         ROUND_TRIP,
     ),
+    known_peers: gauges(
+        "etcd_network_known_peers",
+        "1 for each member of the cluster, 0 for each that was removed.",
+        &["Local", "Remote"],
+    ),
     active_peers: gauges(
         "etcd_network_active_peers",
         "1 for each peer with a connection.",
@@ -66,6 +74,11 @@ static NETWORK: LazyLock<Network> = LazyLock::new(|| Network {
         "etcd_network_disconnected_peers_total",
         "Connections to a peer that were lost.",
         &["Local", "Remote"],
+    ),
+    snapshot_sending: gauges(
+        "etcd_network_snapshot_send_inflights_total",
+        "Snapshots that are on their way to a peer.",
+        &["To"],
     ),
     snapshot_sent: counters(
         "etcd_network_snapshot_send_success",
@@ -82,6 +95,11 @@ static NETWORK: LazyLock<Network> = LazyLock::new(|| Network {
         "How long sending a snapshot takes, in seconds.",
         &["To"],
         TRANSFER,
+    ),
+    snapshot_receiving: gauges(
+        "etcd_network_snapshot_receive_inflights_total",
+        "Snapshots of a peer that arrive.",
+        &["From"],
     ),
     snapshot_received: counters(
         "etcd_network_snapshot_receive_success",
@@ -156,6 +174,50 @@ pub fn peer_disconnected(local: u64, remote: u64) {
     let labels = [local.as_str(), remote.as_str()];
     NETWORK.active_peers.with_label_values(&labels).set(0);
     NETWORK.disconnected_peers.with_label_values(&labels).inc();
+}
+
+/// The members of the cluster, and those that are not any more.
+pub fn known_peers(
+    local: u64,
+    members: impl Iterator<Item = u64>,
+    removed: impl Iterator<Item = u64>,
+) {
+    let local = format_id(local);
+    NETWORK.known_peers.reset();
+    for (remote, is_member) in removed.map(|id| (id, 0)).chain(members.map(|id| (id, 1))) {
+        let remote = format_id(remote);
+        NETWORK.known_peers.with_label_values(&[local.as_str(), remote.as_str()]).set(is_member);
+    }
+}
+
+/// A snapshot that is on its way, until this is dropped.
+#[derive(Debug)]
+pub struct Transfer(IntGauge);
+
+impl Transfer {
+    /// To a peer.
+    #[must_use]
+    pub fn to(peer: u64) -> Self {
+        Self::count(&NETWORK.snapshot_sending, peer)
+    }
+
+    /// From a peer.
+    #[must_use]
+    pub fn from(peer: u64) -> Self {
+        Self::count(&NETWORK.snapshot_receiving, peer)
+    }
+
+    fn count(gauges: &IntGaugeVec, peer: u64) -> Self {
+        let gauge = gauges.with_label_values(&[format_id(peer).as_str()]);
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// A snapshot was sent.

@@ -3,14 +3,17 @@
 use std::fs;
 use std::sync::LazyLock;
 
-use prometheus::{Gauge, IntGauge};
+use prometheus::{Counter, Gauge, IntCounter, IntGauge};
 
-use super::registry::{float_gauge, gauge};
+use super::registry::{counter, float_counter, float_gauge, gauge};
 
 struct Process {
-    cpu_seconds: Gauge,
+    cpu_seconds: Counter,
     resident_bytes: IntGauge,
     virtual_bytes: IntGauge,
+    virtual_bytes_max: Gauge,
+    network_received: IntCounter,
+    network_sent: IntCounter,
     start_seconds: Gauge,
     open_files: IntGauge,
     open_files_max: IntGauge,
@@ -19,9 +22,21 @@ struct Process {
 }
 
 static PROCESS: LazyLock<Process> = LazyLock::new(|| Process {
-    cpu_seconds: float_gauge("process_cpu_seconds_total", "Seconds of processor time."),
+    cpu_seconds: float_counter("process_cpu_seconds_total", "Seconds of processor time."),
     resident_bytes: gauge("process_resident_memory_bytes", "Bytes of memory in use."),
     virtual_bytes: gauge("process_virtual_memory_bytes", "Bytes of address space."),
+    virtual_bytes_max: float_gauge(
+        "process_virtual_memory_max_bytes",
+        "Bytes of address space at most.",
+    ),
+    network_received: counter(
+        "process_network_receive_bytes_total",
+        "Bytes received by all that shares the network namespace.",
+    ),
+    network_sent: counter(
+        "process_network_transmit_bytes_total",
+        "Bytes sent by all that shares the network namespace.",
+    ),
     start_seconds: float_gauge("process_start_time_seconds", "Start, in seconds since 1970."),
     open_files: gauge("process_open_fds", "Open files and sockets."),
     open_files_max: gauge("process_max_fds", "Open files and sockets at most."),
@@ -39,9 +54,16 @@ pub(super) fn observe() {
     let limit = limit.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
     PROCESS.open_files_max.set(limit);
     PROCESS.files_limit.set(limit);
+    let space = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    PROCESS.virtual_bytes_max.set(space.unwrap_or(u64::MAX) as f64);
+    if let Some((received, sent)) = network_bytes() {
+        raise(&PROCESS.network_received, received);
+        raise(&PROCESS.network_sent, sent);
+    }
     if let Some(stat) = Stat::read() {
         let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
-        PROCESS.cpu_seconds.set(stat.cpu_ticks as f64 / ticks_per_second);
+        let cpu_seconds = stat.cpu_ticks as f64 / ticks_per_second;
+        PROCESS.cpu_seconds.inc_by((cpu_seconds - PROCESS.cpu_seconds.get()).max(0.0));
         PROCESS.virtual_bytes.set(stat.virtual_bytes);
         let page = i64::try_from(rustix::param::page_size()).unwrap_or(4096);
         PROCESS.resident_bytes.set(stat.resident_pages.saturating_mul(page));
@@ -49,6 +71,23 @@ pub(super) fn observe() {
             PROCESS.start_seconds.set(boot + stat.start_ticks as f64 / ticks_per_second);
         }
     }
+}
+
+/// Let a counter be what the kernel counted.
+fn raise(counter: &IntCounter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+/// Bytes received and sent over IP, of `/proc/net/netstat`: a line of names, then one of numbers.
+fn network_bytes() -> Option<(u64, u64)> {
+    let text = fs::read_to_string("/proc/self/net/netstat").ok()?;
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("IpExt: "));
+    let (names, numbers) = (lines.next()?, lines.next()?);
+    let number = |name: &str| {
+        let place = names.split(' ').position(|known| known == name)?;
+        numbers.split(' ').nth(place)?.parse().ok()
+    };
+    Some((number("InOctets")?, number("OutOctets")?))
 }
 
 fn open_files() -> Option<i64> {

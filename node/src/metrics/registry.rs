@@ -2,8 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts,
 };
 
 fn register<C: Collector + Clone + 'static>(collector: prometheus::Result<C>) -> C {
@@ -18,6 +18,10 @@ pub(super) fn counter(name: &str, help: &str) -> IntCounter {
 
 pub(super) fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+pub(super) fn float_counter(name: &str, help: &str) -> Counter {
+    register(Counter::new(name, help))
 }
 
 pub(super) fn gauge(name: &str, help: &str) -> IntGauge {
@@ -73,6 +77,20 @@ pub(super) struct Exponential {
 pub(super) const DISK: Exponential = Exponential { start: 0.001, factor: 2.0, count: 14 };
 /// Of what takes longer: 100 ms to 51 s.
 pub(super) const TRANSFER: Exponential = Exponential { start: 0.1, factor: 2.0, count: 10 };
+/// Of hashes: 10 ms to 164 s.
+pub(super) const HASH: Exponential = Exponential { start: 0.01, factor: 2.0, count: 15 };
+/// Of snapshots: 10 ms to 655 s.
+pub(super) const SNAPSHOT: Exponential = Exponential { start: 0.01, factor: 2.0, count: 17 };
+/// Of giving space back: 100 ms to 410 s.
+pub(super) const DEFRAG: Exponential = Exponential { start: 0.1, factor: 2.0, count: 13 };
+/// Of compaction's hold of the index: 0.5 ms to 4.1 s, in milliseconds.
+pub(super) const INDEX_STEP: Exponential = Exponential { start: 0.5, factor: 2.0, count: 14 };
+/// Of compaction's hold of the store: 1 ms to 4.1 s, in milliseconds.
+pub(super) const COMPACTION_STEP: Exponential = Exponential { start: 1.0, factor: 2.0, count: 13 };
+/// Of whole compactions: 100 ms to 819 s, in milliseconds.
+pub(super) const COMPACTION: Exponential = Exponential { start: 100.0, factor: 2.0, count: 14 };
+/// Of times to live: 1 s to 97 days.
+pub(super) const LIFETIME: Exponential = Exponential { start: 1.0, factor: 2.0, count: 24 };
 /// Of round trips: 0.1 ms to 3.3 s.
 pub(super) const ROUND_TRIP: Exponential = Exponential { start: 0.0001, factor: 2.0, count: 16 };
 /// Of what is done in memory: 0.1 ms to 52 s.

@@ -9,7 +9,8 @@ use prometheus::{
 use quorate_api::version::ETCD_VERSION;
 
 use super::registry::{
-    DISK, MEMORY, counter, counters, float_gauges, gauge, gauges, histogram, histograms,
+    DEFRAG, DISK, LIFETIME, MEMORY, counter, counters, float_gauges, gauge, gauges, histogram,
+    histograms,
 };
 
 struct Server {
@@ -37,6 +38,8 @@ struct Server {
     healthcheck: GaugeVec,
     healthchecks: IntCounterVec,
     range_duration: HistogramVec,
+    features: IntGaugeVec,
+    auth_revision: IntGauge,
 }
 
 struct Disk {
@@ -45,6 +48,8 @@ struct Disk {
     wal_write_bytes: IntGauge,
     backend_commit: Histogram,
     checkpoint: Histogram,
+    defrag: Histogram,
+    defrag_inflight: IntGauge,
 }
 
 struct Mvcc {
@@ -66,6 +71,8 @@ struct Mvcc {
     lease_revoked: IntCounter,
     lease_renewed: IntCounter,
     lease_expired: IntCounter,
+    lease_ttl: Histogram,
+    open_reads: IntGauge,
 }
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| Server {
@@ -134,6 +141,12 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| Server {
         &["success"],
         MEMORY,
     ),
+    features: gauges(
+        "etcd_server_feature_enabled",
+        "Whether a gate is on, as the flag has it: 1, or 0.",
+        &["name", "stage"],
+    ),
+    auth_revision: gauge("etcd_debugging_auth_revision", "The revision of users and roles."),
 });
 
 static LOG_AND_STORE: LazyLock<Disk> = LazyLock::new(|| Disk {
@@ -158,6 +171,12 @@ static LOG_AND_STORE: LazyLock<Disk> = LazyLock::new(|| Disk {
         "How long checkpoints take, in seconds.",
         DISK,
     ),
+    defrag: histogram(
+        "etcd_disk_backend_defrag_duration_seconds",
+        "How long Defragment takes, in seconds.",
+        DEFRAG,
+    ),
+    defrag_inflight: gauge("etcd_disk_defrag_inflight", "Defragmentations that are being done."),
 });
 
 static MVCC: LazyLock<Mvcc> = LazyLock::new(|| Mvcc {
@@ -185,6 +204,15 @@ static MVCC: LazyLock<Mvcc> = LazyLock::new(|| Mvcc {
     lease_revoked: counter("etcd_debugging_lease_revoked_total", "Leases revoked."),
     lease_renewed: counter("etcd_debugging_lease_renewed_total", "Renewals seen by the leader."),
     lease_expired: counter("etcd_debugging_server_lease_expired_total", "Leases that expired."),
+    lease_ttl: histogram(
+        "etcd_debugging_lease_ttl_total",
+        "For how long leases are granted, in seconds.",
+        LIFETIME,
+    ),
+    open_reads: gauge(
+        "etcd_mvcc_db_open_read_transactions",
+        "Reads and snapshots that keep what is there from being removed.",
+    ),
 });
 
 /// Make everything here appear, whether or not it was observed.
@@ -338,6 +366,22 @@ pub fn checkpoint(duration: Duration) {
     LOG_AND_STORE.checkpoint.observe(duration.as_secs_f64());
 }
 
+/// Space was asked to be given back, which took so long.
+pub fn defragmented(work: impl FnOnce()) {
+    LOG_AND_STORE.defrag_inflight.inc();
+    let timer = LOG_AND_STORE.defrag.start_timer();
+    work();
+    timer.observe_duration();
+    LOG_AND_STORE.defrag_inflight.dec();
+}
+
+/// These gates are on or off: name, stage, whether it is on.
+pub fn features<'a>(gates: impl IntoIterator<Item = (&'a str, &'a str, bool)>) {
+    for (name, stage, is_on) in gates {
+        SERVER.features.with_label_values(&[name, stage]).set(i64::from(is_on));
+    }
+}
+
 /// An entry was applied that made so many puts and deletions.
 pub fn store_changed(puts: u64, deletes: u64) {
     MVCC.put.inc_by(puts);
@@ -350,8 +394,9 @@ pub fn txn_asked() {
     MVCC.txn.inc();
 }
 
-/// A lease was granted.
-pub fn lease_granted() {
+/// A lease was granted, for so many seconds.
+pub fn lease_granted(ttl_seconds: i64) {
+    MVCC.lease_ttl.observe(ttl_seconds as f64);
     MVCC.lease_granted.inc();
 }
 
@@ -395,6 +440,10 @@ pub struct Observed {
     pub slow_watchers: usize,
     /// Whether this member has no vote.
     pub is_learner: bool,
+    /// The revision of users and roles.
+    pub auth_revision: u64,
+    /// Reads and snapshots that keep what they read.
+    pub open_reads: usize,
     /// Requests that wait for their entries.
     pub proposals_pending: usize,
 }
@@ -405,6 +454,8 @@ pub fn observe(observed: &Observed) {
     let Observed { revision, compact_revision, keys, total_bytes, live_bytes, .. } = *observed;
     let Observed { streams, watchers, slow_watchers, is_learner, .. } = *observed;
     MVCC.compaction_keys.inc_by(observed.compacted_keys.saturating_sub(MVCC.compaction_keys.get()));
+    SERVER.auth_revision.set(clamp(observed.auth_revision));
+    MVCC.open_reads.set(size(observed.open_reads));
     SERVER.proposals_pending.set(size(observed.proposals_pending));
     MVCC.current_revision.set(revision);
     MVCC.compact_revision.set(compact_revision);

@@ -14,8 +14,8 @@ use quorate_member::identity::{Claim, Doubt, Judgement};
 use quorate_member::route;
 use quorate_raft::Message;
 use quorate_replica::SnapshotOutcome;
-use quorate_store::hash::{KvHash, KvHasher};
 use quorate_store::log::Damage;
+use quorate_store::mvcc::ReadError;
 use quorate_store::snapshot::{SnapshotStream, StreamError};
 
 use super::client::{self, AskError};
@@ -267,7 +267,13 @@ impl Inbox for Member {
 
     fn hash_kv(&self, revision: i64) -> Answer<'_, HashKvResponse> {
         Box::pin(async move {
-            let hash = self.hash_at(revision).await?;
+            let hash = self.hash_at(revision).await.map_err(|error| match error {
+                ReadError::Refused(error) => error,
+                ReadError::Damage(damage) => {
+                    self.found_damage(&damage);
+                    Error::Corrupt
+                }
+            })?;
             Ok(HashKvResponse {
                 header: Some(self.header_at(hash.current_revision)),
                 hash: hash.hash,
@@ -283,32 +289,6 @@ impl Inbox for Member {
             let store = self.readable_store().await;
             Ok(store.cluster().downgrade.as_ref().is_some_and(|downgrade| downgrade.enabled))
         })
-    }
-}
-
-impl Member {
-    /// Hashes in steps, so that nobody waits for the store for long; anew when a compaction has
-    /// removed what was to be hashed.
-    async fn hash_at(&self, revision: i64) -> Result<KvHash, Error> {
-        'anew: loop {
-            let (mut hasher, compacted) = {
-                let store = self.readable_store().await;
-                let hasher = KvHasher::new(store.mvcc(), revision)?;
-                (hasher, store.compact_revision())
-            };
-            loop {
-                {
-                    let store = self.readable_store().await;
-                    match hasher.step(store.mvcc()) {
-                        Ok(Some(hash)) => return Ok(hash),
-                        Ok(None) => {}
-                        Err(_) if store.compact_revision() != compacted => continue 'anew,
-                        Err(_) => return Err(Error::Corrupt),
-                    }
-                }
-                tokio::task::yield_now().await;
-            }
-        }
     }
 }
 

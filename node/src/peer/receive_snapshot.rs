@@ -87,6 +87,7 @@ pub(super) async fn receive(shared: &Arc<Shared>, mut stream: Incoming) -> Resul
     let message = Box::new(wire::message_from_pb(message)?);
     let peer = format_id(from);
     let start = Instant::now();
+    let _arriving = metrics::Transfer::from(from);
     tracing::info!(peer, index, "receiving a snapshot");
     let name = format!("{PREFIX}{from:016x}-{index:016x}");
     let mut arriving = Arriving::create(shared.settings.snapshot_folder.clone(), name).await?;
@@ -104,6 +105,7 @@ pub(super) async fn receive(shared: &Arc<Shared>, mut stream: Incoming) -> Resul
     }
     let file = arriving.finish().await?;
     metrics::snapshot_received(from, start.elapsed());
+    metrics::received_saved(start.elapsed());
     tracing::info!(peer, index, bytes, "received a snapshot");
     shared.inbox().receive_snapshot(message, file).await.map_err(Refused::Member)
 }
@@ -181,7 +183,9 @@ impl Arriving {
         let Some(file) = self.file.take() else { return Err(io::ErrorKind::NotFound.into()) };
         let (part, whole, folder) = (self.part.clone(), self.whole.clone(), self.folder.clone());
         blocking(move || {
+            let began = Instant::now();
             file.sync_all()?;
+            metrics::received_fsync(began.elapsed());
             std::fs::rename(part, whole)?;
             sync_folder(&folder)
         })

@@ -66,12 +66,14 @@ pub(super) fn start(shared: &Arc<Shared>, message: Message, source: Box<dyn Snap
         let Some(remote) = remote else { return };
         let (peer, index) = (format_id(to), index_of(&message));
         let start = Instant::now();
+        let _on_its_way = metrics::Transfer::to(to);
         tracing::info!(peer, index, "sending a snapshot");
         match send(&shared, &remote, message, source).await {
             Ok(bytes) => {
                 report.outcome = SnapshotOutcome::Finished;
                 remote.sent.inc_by(bytes);
                 metrics::snapshot_sent(to, start.elapsed());
+                metrics::snapshot_read(start.elapsed());
                 tracing::info!(peer, index, bytes, "sent a snapshot");
             }
             Err(error) => {

@@ -104,6 +104,12 @@ impl Compaction {
         self.pins.remove(&pin.id);
     }
 
+    /// How many hold it back.
+    #[must_use]
+    pub fn pin_count(&self) -> usize {
+        self.pins.len()
+    }
+
     /// The lowest pinned revision.
     #[must_use]
     pub fn lowest_pin(&self) -> Option<i64> {

@@ -6,6 +6,7 @@ use quorate_api::etcdserverpb::{
     AlarmResponse, CompactionResponse, DeleteRangeResponse, LeaseCheckpointResponse,
     LeaseGrantResponse, LeaseRevokeResponse, PutResponse, TxnResponse,
 };
+use quorate_api::request::RequestKind;
 
 use crate::lease::LeaseChange;
 use crate::log::{Damage, Record};
@@ -51,6 +52,8 @@ pub enum Answer {
 pub struct Applied {
     /// The id that the request's proposer waits under; `None` if there is none.
     pub request_id: Option<u64>,
+    /// What was asked; `None` if nothing was, or if members are changed.
+    pub kind: Option<RequestKind>,
     /// The reply, equal on all members. Headers have the revision only: ids and term are the
     /// server's.
     pub reply: Result<Reply, Error>,

@@ -254,6 +254,12 @@ impl Store {
         &self.tables.leases
     }
 
+    /// The revision of users and roles.
+    #[must_use]
+    pub fn auth_revision(&self) -> u64 {
+        self.tables.auth.revision()
+    }
+
     /// The alarms.
     #[must_use]
     pub fn alarms(&self) -> &Alarms {

@@ -71,6 +71,16 @@ pub struct AuthTables {
     roles: BTreeMap<Bytes, Bytes>,
 }
 
+impl AuthTables {
+    /// The revision of users and roles, which begins with 1.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        let row = self.auth.get("authRevision".as_bytes());
+        let number = row.and_then(|row| Some(u64::from_be_bytes(row.as_ref().try_into().ok()?)));
+        number.unwrap_or(1)
+    }
+}
+
 /// All small tables.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {

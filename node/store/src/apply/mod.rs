@@ -51,13 +51,14 @@ pub(crate) fn header(revision: i64) -> Option<ResponseHeader> {
 
 /// An entry that is applied already.
 pub(crate) fn skip() -> Applied {
-    Applied { request_id: None, reply: Ok(Reply::Empty), changes: Changes::default() }
+    Applied { request_id: None, kind: None, reply: Ok(Reply::Empty), changes: Changes::default() }
 }
 
 /// Apply an entry.
 pub(crate) fn apply(store: &mut Store, entry: &Entry, answer: Answer) -> Result<Applied, Fatal> {
     let mut context = Context { store, changes: Changes::default(), answer };
     let malformed = |what: String| Fatal::Malformed { index: entry.index, what };
+    let mut asked = None;
     let (request_id, reply) = match entry.kind {
         EntryKind::Normal if entry.data.is_empty() => return Ok(skip()),
         EntryKind::Normal => {
@@ -65,6 +66,7 @@ pub(crate) fn apply(store: &mut Store, entry: &Entry, answer: Answer) -> Result<
                 request::split(entry.data.clone()).map_err(|error| malformed(error.to_string()))?;
             let (kind, body) =
                 wrapped.request.ok_or_else(|| malformed("it asks for nothing known".into()))?;
+            asked = Some(kind);
             let reply = context
                 .request(kind, body)
                 .map_err(|error| malformed(format!("{kind:?}: {error}")))?;
@@ -84,7 +86,8 @@ pub(crate) fn apply(store: &mut Store, entry: &Entry, answer: Answer) -> Result<
         }
         Err(ReadError::Damage(damage)) => return Err(damage.into()),
     };
-    Ok(Applied { request_id: Some(request_id).filter(|id| *id != 0), reply, changes })
+    let request_id = Some(request_id).filter(|id| *id != 0);
+    Ok(Applied { request_id, kind: asked, reply, changes })
 }
 
 impl Context<'_> {

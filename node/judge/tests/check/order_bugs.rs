@@ -1,12 +1,13 @@
 //! Answers out of order, and writes that are gone.
 
-use crate::script::{Script, expect, found, kv, session};
+use crate::script::{Script, delete_event, expect, found, kv, put_event, session};
 use judge::check::Rule;
 use judge::check::durability::{self, FinalState};
 use judge::check::linearizable::{self, Maker, Witness};
 use judge::check::serializable::{self, AfterRestart};
 use judge::history::{
-    Body, DeleteRange, KeyRange, Outcome, Put, Range, Refusal, Request, Response, Session,
+    Body, DeleteRange, KeyRange, Outcome, Put, Range, Refusal, Request, Response, Session, Txn,
+    TxnOperation, WatchCreate,
 };
 
 type Telling = fn(&mut Script);
@@ -266,6 +267,49 @@ fn a_lease_that_is_needed_later_was_not_ended_before() {
     script.answer((11, 12), Request::Put(attached("c")), 17, Body::Put { prev_kv: None });
     let linearization = script.linearize();
     assert_eq!(linearization.made(3).map(|made| made.maker), Some(Maker::Operation(lost)));
+}
+
+/// What a revision left is known long after, when somebody looks back at it.
+#[test]
+fn who_looks_back_shows_what_a_revision_left() {
+    let mut script = Script::new();
+    script.put((1, 2), "a", "1", 2);
+    let deletion = DeleteRange { keys: KeyRange::single("a"), prev_kv: false };
+    let deletion = Request::DeleteRange(deletion);
+    let lost = script.outcome((3, 20), session(1), deletion, Outcome::Unknown);
+    for _ in 0..13 {
+        let request = Request::Put(Put::new("b", "same"));
+        script.outcome((4, 20), session(1), request, Outcome::Unknown);
+    }
+    script.put((5, 6), "c", "1", 15);
+    let before = found(vec![kv("a", "1", 2, 2, 1)]);
+    script.answer((7, 8), read_at(3), 15, before);
+    script.get((9, 10), "a", 15, vec![]);
+    let linearization = script.linearize();
+    let makers = |first| linearization.made_from(first).map(|(_, made)| made.maker);
+    assert_eq!(makers(3).position(|maker| maker == Maker::Operation(lost)), Some(1));
+}
+
+/// One watcher wants no deletions, the other nothing else: together they have seen that a key was
+/// written and deleted at once.
+#[test]
+fn a_key_that_was_written_and_deleted_at_once_is_seen_twice() {
+    let mut script = Script::new();
+    script.put((1, 2), "a", "1", 2);
+    let deletion = || DeleteRange { keys: KeyRange::all(), prev_kv: false };
+    let request = Request::DeleteRange(deletion());
+    script.outcome((3, 20), session(1), request, Outcome::Unknown);
+    let success =
+        vec![TxnOperation::Put(Put::new("a", "2")), TxnOperation::DeleteRange(deletion())];
+    let txn = Request::Txn(Txn { success, ..Txn::default() });
+    let both = script.outcome((4, 20), session(1), txn, Outcome::Unknown);
+    let all = || WatchCreate::new(KeyRange::all(), 3);
+    let puts = script.watch(5, WatchCreate { no_delete: true, ..all() }, 2);
+    let deletions = script.watch(5, WatchCreate { no_put: true, ..all() }, 2);
+    script.events(puts, 6, 3, vec![put_event(kv("a", "2", 2, 3, 2))]);
+    script.events(deletions, 7, 3, vec![delete_event("a", 3)]);
+    let linearization = script.linearize();
+    assert_eq!(linearization.made(3).map(|made| made.maker), Some(Maker::Operation(both)));
 }
 
 #[test]

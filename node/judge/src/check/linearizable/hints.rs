@@ -7,11 +7,12 @@ use crate::history::{
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A change of a key that somebody saw.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Mention {
-    Put(KeyValue),
-    Delete,
+/// What somebody saw of a key's changes in one revision. Both, where a transaction wrote the key
+/// and deleted it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Mention {
+    put: Option<KeyValue>,
+    is_deleted: bool,
 }
 
 /// Revisions in which a watcher would have shown what it watches.
@@ -78,14 +79,12 @@ impl Hints {
         let mentions = self.mentions.get(&revision);
         let shown = mentions.into_iter().flatten().all(|(key, mention)| {
             // A key may change twice in a revision: by a deletion without bound and a write.
-            let mut changes = events.iter().filter(|event| event.key == *key);
-            changes.any(|event| match (mention, &event.kind) {
-                (Mention::Put(seen), EventKind::Put(kv)) => shows(seen, kv),
-                (Mention::Delete, EventKind::Delete) => true,
-                (Mention::Put(_), EventKind::Delete) | (Mention::Delete, EventKind::Put(_)) => {
-                    false
-                }
-            })
+            let changes = || events.iter().filter(|event| event.key == *key);
+            let is_put = |seen| {
+                changes().any(|event| matches!(&event.kind, EventKind::Put(kv) if shows(seen, kv)))
+            };
+            let is_deleted = || changes().any(|event| event.kind == EventKind::Delete);
+            mention.put.as_ref().is_none_or(is_put) && (!mention.is_deleted || is_deleted())
         });
         shown && !self.coverage.iter().any(|coverage| self.missed(coverage, revision, events))
     }
@@ -125,12 +124,10 @@ impl Hints {
     fn mention_kv(&mut self, kv: &KeyValue) {
         self.values.insert((kv.key.clone(), kv.value.clone()));
         let of_revision = self.mentions.entry(kv.mod_revision).or_default();
-        let mention = of_revision.entry(kv.key.clone()).or_insert_with(|| Mention::Put(kv.clone()));
+        let put = &mut of_revision.entry(kv.key.clone()).or_default().put;
         // An answer without values says less than one with them.
-        if let Mention::Put(seen) = mention
-            && seen.value.is_empty()
-        {
-            seen.clone_from(kv);
+        if put.as_ref().is_none_or(|seen| seen.value.is_empty()) {
+            *put = Some(kv.clone());
         }
     }
 
@@ -139,7 +136,7 @@ impl Hints {
             EventKind::Put(kv) => self.mention_kv(kv),
             EventKind::Delete => {
                 let of_revision = self.mentions.entry(event.mod_revision).or_default();
-                of_revision.insert(event.key.clone(), Mention::Delete);
+                of_revision.entry(event.key.clone()).or_default().is_deleted = true;
             }
         }
         if let Some(prev_kv) = &event.prev_kv {

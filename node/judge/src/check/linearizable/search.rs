@@ -22,6 +22,8 @@ struct Search<'a> {
     hints: &'a Hints,
     writers: BTreeMap<i64, &'a Operation>,
     observers: BTreeMap<i64, Vec<&'a Operation>>,
+    /// Who looked back, later, at what a revision left.
+    historians: BTreeMap<i64, Vec<&'a Operation>>,
     unknown: Vec<&'a Operation>,
     granted_twice: BTreeSet<i64>,
     /// The last revision of an acknowledged write that needed a lease.
@@ -54,6 +56,7 @@ impl<'a> Search<'a> {
     fn new(history: &'a History, bounds: &'a Bounds, hints: &'a Hints) -> Result<Self, Violation> {
         let mut writers = BTreeMap::new();
         let mut observers: BTreeMap<i64, Vec<&Operation>> = BTreeMap::new();
+        let mut historians: BTreeMap<i64, Vec<&Operation>> = BTreeMap::new();
         let mut granted = BTreeSet::new();
         let mut granted_twice = BTreeSet::new();
         let mut needed: BTreeMap<i64, i64> = BTreeMap::new();
@@ -67,6 +70,11 @@ impl<'a> Search<'a> {
             if let Some(lease) = used_lease(&operation.request) {
                 let last = needed.entry(lease).or_default();
                 *last = response.revision.max(*last);
+            }
+            if let Request::Range(range) = &operation.request
+                && (1..response.revision).contains(&range.revision)
+            {
+                historians.entry(range.revision).or_default().push(operation);
             }
             if response.body.wrote() != Some(true) {
                 observers.entry(response.revision).or_default().push(operation);
@@ -88,6 +96,7 @@ impl<'a> Search<'a> {
             hints,
             writers,
             observers,
+            historians,
             unknown,
             granted_twice,
             needed,
@@ -263,8 +272,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Compares the answers that changed nothing with the state at their revision.
+    /// Compares the answers that changed nothing with the state at their revision, and those of
+    /// later ones that looked back at it: else a wrong guess would show only then, after all that
+    /// can be guessed between was tried.
     fn observe(&mut self, state: &mut State, revision: i64) -> Result<(), Violation> {
+        for operation in self.historians.get(&revision).into_iter().flatten() {
+            self.tries += 1;
+            compare_body(&state.model, operation)?;
+        }
         for operation in self.observers.get(&revision).into_iter().flatten() {
             self.tries += 1;
             match &operation.request {
@@ -307,6 +322,18 @@ fn compare(model: &Model, operation: &Operation) -> Result<(), Violation> {
             let text = format!("should have been refused: {refusal:?}");
             Err(contradiction(rule, operation, &text))
         }
+    }
+}
+
+/// The same for what was asked of the present revision later, when the newest was another.
+fn compare_body(model: &Model, operation: &Operation) -> Result<(), Violation> {
+    match (model.evaluate(&operation.request), operation.response()) {
+        (Ok(evaluated), Some(response)) if evaluated.response.body != response.body => {
+            let text = format!("should have answered {:?}", evaluated.response.body);
+            Err(contradiction(Rule::Linearizable, operation, &text))
+        }
+        // What is refused or not is compared when its own revision has come.
+        _ => Ok(()),
     }
 }
 

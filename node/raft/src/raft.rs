@@ -126,6 +126,12 @@ impl<S: Storage> Raft<S> {
         self.lead
     }
 
+    /// Whether a change of members is in its log that it has not applied, or may be: what is proposed
+    /// meanwhile would be refused without a word.
+    pub fn is_change_pending(&self) -> bool {
+        self.pending_conf_index > self.log.applied
+    }
+
     /// The end of its log, durable or not.
     pub fn last_index(&self) -> Index {
         self.log.last_index()

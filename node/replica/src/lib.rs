@@ -31,6 +31,7 @@ mod config;
 mod effect;
 mod ended_renewals;
 mod event;
+mod held_changes;
 mod lease_clock;
 mod leases;
 mod log;

@@ -331,6 +331,7 @@ impl Replica {
         self.out.push(Effect::Leadership { leader, term });
         self.ask_ended_renewals_again();
         self.pass_on_lease_questions();
+        self.propose_held_changes();
         self.finish_transfers();
     }
 

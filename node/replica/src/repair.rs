@@ -41,6 +41,7 @@
 use bytes::Bytes;
 use quorate_raft::{EntryId, Index, Message, MessageKind, NodeId, Participation, Term};
 
+use crate::held_changes::is_change;
 use crate::{Effect, Replica};
 
 /// In the context of a rejecting `MsgAppResp`: the sender lost what it acknowledged. Members that
@@ -178,6 +179,10 @@ impl Replica {
                 let known = self.node.basic_status().hard_state.commit;
                 message.commit = message.commit.min(known);
             }
+        }
+        if is_change(&message) {
+            self.propose_change(message);
+            return;
         }
         self.step(message);
     }

@@ -19,6 +19,7 @@ use crate::ended_renewals::EndedRenewals;
 use crate::event::{
     Event, Facts, LeaseChange, MembershipChange, Priority, Proposal, SnapshotOutcome,
 };
+use crate::held_changes::HeldChanges;
 use crate::lease_clock::LeaseClock;
 use crate::log::MemberLog;
 use crate::membership::Membership;
@@ -59,6 +60,7 @@ pub struct Replica {
     pub(crate) quota: Quota,
     /// The member's own requests in the log.
     pub(crate) internal: BTreeMap<RequestId, Internal>,
+    pub(crate) held_changes: HeldChanges,
     pub(crate) halted: bool,
 }
 
@@ -106,6 +108,7 @@ impl Replica {
             proposals: Proposals::default(),
             quota,
             internal: BTreeMap::new(),
+            held_changes: HeldChanges::default(),
             halted: false,
             config,
         };
@@ -274,13 +277,13 @@ impl Replica {
 
     /// Whether Raft took the entries.
     pub(crate) fn propose_entries(&mut self, entries: Vec<Entry>) -> bool {
-        let message = Message {
-            kind: MessageKind::MsgProp,
-            from: self.config.member,
-            entries,
-            ..Message::default()
-        };
+        let message = self.proposal(entries);
         self.node.step(message).is_ok()
+    }
+
+    fn proposal(&self, entries: Vec<Entry>) -> Message {
+        let (kind, from) = (MessageKind::MsgProp, self.config.member);
+        Message { kind, from, entries, ..Message::default() }
     }
 
     fn on_change_membership(&mut self, request: RequestId, change: MembershipChange) {
@@ -306,7 +309,8 @@ impl Replica {
         }
         let data = conf_change(request, change).encode();
         let entry = Entry { kind: EntryKind::ConfChange, data, ..Entry::default() };
-        if !self.propose_entries(vec![entry]) {
+        let message = self.proposal(vec![entry]);
+        if !self.propose_change(message) {
             self.proposals.finish(request);
             let error = if self.leadership.leader.is_none() {
                 Error::NoLeader
@@ -372,6 +376,7 @@ impl Replica {
             }
         }
         self.on_applied_entries(&applied.conf_changes);
+        self.propose_held_changes();
         self.finish_reads();
         self.cut_log();
     }

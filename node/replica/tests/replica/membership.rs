@@ -48,6 +48,43 @@ fn disconnect(cluster: &mut Cluster, peer: u64) {
 
 const NONE: [&str; 0] = [];
 
+fn changes_written(cluster: &mut Cluster, id: u64) -> usize {
+    let written = &cluster.member(id).written;
+    written.iter().filter(|entry| entry.kind == EntryKind::ConfChange).count()
+}
+
+#[test]
+fn a_change_waits_until_the_leader_has_applied_the_one_before() {
+    for asked in [1, 2] {
+        let mut cluster = led(&[voter(1), voter(2), voter(3)]);
+        cluster.idle.insert(1);
+        assert_eq!(ask_of(&mut cluster, 2, add_learner(8)), NONE);
+        cluster.settle();
+        assert_eq!(changes_written(&mut cluster, 1), 1);
+        for member in [8, 9] {
+            assert_eq!(ask_of(&mut cluster, asked, remove(member)), NONE);
+        }
+        cluster.settle();
+        assert_eq!(changes_written(&mut cluster, 1), 1, "asked of {asked}: not before its turn");
+        cluster.idle.clear();
+        cluster.settle();
+        assert_eq!(changes_written(&mut cluster, 1), 3, "asked of {asked}: all, one by one");
+    }
+}
+
+#[test]
+fn a_change_that_waits_goes_to_the_next_leader() {
+    let mut cluster = led(&[voter(1), voter(2), voter(3)]);
+    cluster.idle.insert(1);
+    ask_of(&mut cluster, 2, add_learner(8));
+    cluster.settle();
+    ask_of(&mut cluster, 2, remove(8));
+    cluster.settle();
+    cluster.elect(3);
+    cluster.settle();
+    assert_eq!(changes_written(&mut cluster, 3), 2);
+}
+
 #[test]
 fn a_voter_is_added_when_enough_have_started() {
     assert_eq!(ask(&mut led(&[voter(1)]), add_voter(9)), NONE, "one may become two");

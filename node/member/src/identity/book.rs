@@ -118,10 +118,11 @@ impl Book {
         changes(remembered, |remembered| remembered.note_acknowledged(term, index, committed))
     }
 
-    /// Forget a member that was removed: one that is added again has another id. Whether anything
-    /// was known.
+    /// A member was removed, and may be forgotten: one that is added again has another id. Whether
+    /// it was. As long as there is room enough it is not: a crash may bring back a time at which it
+    /// was a member still, and whoever then comes under its name must be known.
     pub fn forget(&mut self, peer: u64) -> bool {
-        self.peers.remove(&peer).is_some()
+        self.peers.len() > PEERS_MAX / 2 && self.peers.remove(&peer).is_some()
     }
 }
 

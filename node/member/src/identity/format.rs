@@ -165,6 +165,17 @@ mod tests {
     }
 
     #[test]
+    fn who_was_removed_is_forgotten_when_room_is_wanted() {
+        let mut book = full();
+        let forgotten = (0..PEERS_MAX as u64).filter(|peer| book.forget(*peer)).count();
+        assert_eq!(forgotten, PEERS_MAX / 2);
+        let claim = Claim { incarnation: 3, boot: 1, nonces: vec![5], end: None };
+        assert!(book.remember(0, &claim), "there is room again");
+        let known = PEERS_MAX as u64 - 1;
+        assert!(book.judge(known, Some(&claim)).is_err(), "one of few is not forgotten");
+    }
+
+    #[test]
     fn a_full_book_fits_and_is_read_again() {
         for book in [Book::new(1), full()] {
             let copy = encode(&book, 5);

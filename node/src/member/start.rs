@@ -62,6 +62,13 @@ pub enum StartError {
         .0.display()
     )]
     Unfinished(PathBuf),
+    #[error(
+        "{} is a data directory of etcd's, which has another format: save a snapshot with etcdctl \
+         while etcd serves it, make a directory of that with `quorate snapshot restore`, and name \
+         that one in --data-dir",
+        .0.display()
+    )]
+    Etcd(PathBuf),
     #[error("cannot read the data directory: {0}")]
     Identity(#[from] identity::ReadError),
     #[error("cannot write the file `identity` of the data directory: {0}")]
@@ -150,7 +157,7 @@ fn first_members(config: &Config) -> (u64, u64, Vec<member_json::Member>) {
 /// Whether the directory holds no member yet: neither a log nor a block that tells of one.
 ///
 /// # Errors
-/// When that cannot be known.
+/// When that cannot be known, and when a member of etcd's has its data there.
 pub fn is_empty(config: &Config) -> Result<bool, StartError> {
     let has_log =
         std::fs::read_dir(config.log_folder()).is_ok_and(|mut entries| entries.next().is_some());
@@ -159,10 +166,20 @@ pub fn is_empty(config: &Config) -> Result<bool, StartError> {
     }
     let disk = inline(&config.data_dir)?;
     let (found, _) = identity::read(&*disk.files())?;
-    Ok(match found {
+    let is_empty = match found {
         Found::Book(book) => book.own().stage == Stage::Founding,
         Found::Missing | Found::Unreadable => true,
-    })
+    };
+    if is_empty && is_etcds(&config.data_dir) {
+        return Err(StartError::Etcd(config.data_dir.clone()));
+    }
+    Ok(is_empty)
+}
+
+/// Whether a member of etcd's has its data there. A member that began beside them would be a new
+/// one, and nobody would be told that the data are not served.
+fn is_etcds(data_dir: &Path) -> bool {
+    ["snap", "wal"].iter().any(|folder| data_dir.join("member").join(folder).is_dir())
 }
 
 /// The cluster that the directory is of, as far as it says so.

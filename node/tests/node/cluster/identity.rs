@@ -43,6 +43,29 @@ impl Cluster {
 }
 
 #[tokio::test]
+async fn a_directory_of_etcds_is_refused_and_left_as_it_is() {
+    let folder = Folder::new("directory-of-etcds");
+    let mut member = Member::new(folder.path(), "one");
+    let theirs = ["member/snap/db", "member/wal/0000000000000000-0000000000000000.wal"];
+    for file in theirs.map(|file| member.data.join(file)) {
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(file, "theirs").expect("written");
+    }
+    let initial = format!("--initial-cluster={}", member.as_initial());
+    member.set_arguments(&[&initial]);
+    member.start();
+    let serves = member.ready_or_ended().await;
+    let said = member.log();
+    assert!(!serves, "it began anew beside what is there: {said}");
+    assert_eq!(member.wait_end().await.code(), Some(1), "{said}");
+    for words in ["is a data directory of etcd's", "quorate snapshot restore"] {
+        assert!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    let left: Vec<_> = std::fs::read_dir(&member.data).expect("there").flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[tokio::test]
 async fn a_lost_directory_is_refused_and_the_member_is_added_anew() {
     let mut cluster = Cluster::start("lost-directory", 3, &[]).await;
     cluster.put_many("before", 5).await;

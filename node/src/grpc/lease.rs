@@ -4,15 +4,14 @@ use quorate_api::Error;
 use quorate_api::etcdserverpb as pb;
 use quorate_member::route::{Request as Routed, lease_keys};
 use quorate_store::entry::Reply;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::wants_leader;
 use super::etcdserverpb::lease_server;
 use super::status;
-use super::streams::{Answers, driven, send};
+use super::streams::{Answers, driven, noted, send};
 use super::watch::{LeaderWatch, end_of};
 use crate::member::Member;
-use crate::metrics;
 use crate::stopping::Stopping;
 
 /// What is left of a lease that does not exist.
@@ -46,13 +45,6 @@ async fn renew(member: &Member, lease: i64) -> Result<pb::LeaseKeepAliveResponse
         Err(error) => return Err(status::of(error)),
     };
     Ok(pb::LeaseKeepAliveResponse { header, id: lease, ttl })
-}
-
-/// A client that goes away is no failure.
-fn note_broken(status: &Status) {
-    if status.code() != Code::Cancelled {
-        metrics::stream_broke("lease-keepalive");
-    }
 }
 
 #[tonic::async_trait]
@@ -96,7 +88,7 @@ impl lease_server::Lease for Lease {
             loop {
                 tokio::select! {
                     error = &mut end => return Err(status::of(error)),
-                    request = requests.message() => match request.inspect_err(note_broken)? {
+                    request = requests.message() => match noted(request, "lease-keepalive")? {
                         None => return Ok(()),
                         Some(request) => {
                             let answer = renew(&member, request.id).await?;

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
-use tonic::Status;
+use tonic::{Code, Status};
+
+use crate::metrics;
 
 /// A stream of answers.
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -62,4 +64,14 @@ where
 /// Send an answer; an error if nobody listens any more.
 pub(super) async fn send<T>(sender: &Sender<T>, answer: T) -> Result<(), Status> {
     sender.send(answer).await.map_err(|_| Status::cancelled("context canceled"))
+}
+
+/// What a stream of requests gave; one that broke is counted for its API. A client that goes away
+/// is no failure.
+pub(super) fn noted<T>(request: Result<T, Status>, api: &str) -> Result<T, Status> {
+    request.inspect_err(|status| {
+        if status.code() != Code::Cancelled {
+            metrics::stream_broke(api);
+        }
+    })
 }

@@ -17,13 +17,13 @@ use quorate_api::etcdserverpb as pb;
 use quorate_api::etcdserverpb::watch_request::RequestUnion;
 use quorate_store::watch::{Backlog, PollLimits, Response as Polled};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::wants_leader;
 use super::encoded::WatchResponse;
 use super::etcdserverpb::watch_server;
 use super::status;
-use super::streams::{Answers, Sender, driven, send};
+use super::streams::{Answers, Sender, driven, noted, send};
 use crate::member::{Member, WatchStream};
 use crate::metrics::{self, PendingEvents, WatchAnswer};
 use crate::stopping::Stopping;
@@ -155,7 +155,7 @@ async fn drive(
                 client.give(polled.responses).await?;
             }
             request = requests.message(), if asks && client.stream.takes_requests() => {
-                match request.inspect_err(note_broken)? {
+                match noted(request, "watch")? {
                     None => asks = false,
                     Some(request) => client.take(request).await?,
                 }
@@ -170,13 +170,6 @@ fn about(response: &Polled) -> WatchAnswer {
         0 if response.created || response.canceled => WatchAnswer::Control,
         0 => WatchAnswer::Progress,
         events => WatchAnswer::Events(events),
-    }
-}
-
-/// A client that goes away is no failure.
-fn note_broken(status: &Status) {
-    if status.code() != Code::Cancelled {
-        metrics::stream_broke("watch");
     }
 }
 

@@ -15,9 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLockWriteGuard};
-use prost::Message as _;
 use quorate_api::Error;
-use quorate_api::mvccpb::KeyValue;
 use quorate_api::request::{self, RequestKind};
 use quorate_member::applier;
 use quorate_raft::{Entry, EntryKind, Index, SnapshotMetadata, Term};
@@ -25,6 +23,7 @@ use quorate_replica::{Event, LeaseChange};
 use quorate_store::bbolt::FileSource;
 use quorate_store::entry::{Fatal, Touched};
 use quorate_store::log::Record;
+use quorate_store::mvcc::record::content_bytes;
 use quorate_store::snapshot::{self, DigestRule, SnapshotFile, Verification};
 use quorate_store::store::Store;
 
@@ -394,10 +393,7 @@ fn verify(path: &Path) -> Result<Verification<FileSource>, Box<dyn std::error::E
 
 /// Bytes of key and value, if a record is a put.
 fn put_bytes(record: &Record) -> u64 {
-    if record.tombstone {
-        return 0;
-    }
-    KeyValue::decode(record.body.clone()).map_or(0, |kv| (kv.key.len() + kv.value.len()) as u64)
+    if record.tombstone { 0 } else { content_bytes(&record.body) }
 }
 
 fn count_leases(changes: &[LeaseChange]) {

@@ -27,6 +27,7 @@
 mod encoding;
 mod extent;
 pub mod inspect;
+mod proof;
 mod reader;
 mod record;
 mod recovery;

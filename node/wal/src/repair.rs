@@ -76,7 +76,6 @@ impl Log {
         until: End,
         hard_state: HardState,
     ) -> BatchId {
-        assert!(until.index > 0, "a repair goes up to an index");
         self.leave_damage(disk, boot, Loss::Repair(until), hard_state)
     }
 
@@ -93,7 +92,6 @@ impl Log {
         until: End,
         hard_state: HardState,
     ) -> BatchId {
-        assert!(until.index > 0, "a repair goes up to an index");
         self.leave(disk, boot, Loss::Everything(until), hard_state)
     }
 
@@ -183,7 +181,7 @@ impl Log {
         let Some(plan) = self.plan.take() else { panic!("only a log just opened is left") };
         self.identity.boot = boot;
         if let Loss::Repair(until) | Loss::Everything(until) = loss {
-            self.repair_until = self.repair_until.max(until);
+            self.begin_repair(until);
         }
         for path in plan.unsynced {
             self.submit_needed(disk, "sync", Operation::Sync { path });

@@ -13,12 +13,11 @@
 use std::collections::VecDeque;
 use std::io;
 
-use bytes::Bytes;
 use quorate_disk::{Completion, Disk, Operation, Path, Ticket};
 
 use crate::encoding::batch_bytes;
 use crate::extent::Extent;
-use crate::record::{FrameKind, MarkKind, SECTOR, SEGMENT_HEADER_BYTES, Salt};
+use crate::record::{MarkKind, SECTOR, SEGMENT_HEADER_BYTES, Salt};
 use crate::recovery::Plan;
 use crate::retention::Pool;
 use crate::segment::{CREATING, Closed, Options, SEGMENT_BYTES_MIN, segment_path};
@@ -102,10 +101,10 @@ pub struct Log {
     pub(crate) durable: u64,
     pub(crate) sealed: u64,
     /// The batch whose seal is durable, or will be by a sync that is submitted.
-    proved: u64,
+    pub(crate) proved: u64,
     /// The newest batch when somebody last looked whether the log is idle.
-    looked_at: u64,
-    is_closing: bool,
+    pub(crate) looked_at: u64,
+    pub(crate) is_closing: bool,
     pub(crate) hard_state: HardState,
     pub(crate) mark: Option<Mark>,
     pub(crate) extent: Extent,
@@ -118,7 +117,7 @@ pub struct Log {
     tickets: VecDeque<(Ticket, Path, Purpose)>,
     next_ticket: u64,
     attempt: u64,
-    failed: bool,
+    pub(crate) failed: bool,
 }
 
 /// State that recovery and creation begin with.
@@ -450,21 +449,6 @@ impl Log {
         done
     }
 
-    /// Say in the log that its newest batch is durable. No sync of its own.
-    fn seal(&mut self, disk: &mut dyn Disk) {
-        let frame = self.frame(FrameKind::Seal, self.durable, &Batch::default());
-        let mut bytes = Vec::with_capacity(SECTOR as usize);
-        frame.encode(self.current.salt, self.current.offset, &mut bytes);
-        bytes.resize(SECTOR as usize, 0);
-        let (path, offset) = (self.current.path.clone(), self.current.offset);
-        let data = vec![Bytes::from(bytes)];
-        let write = Operation::Write { path: path.clone(), offset, data };
-        self.submit(disk, path, Purpose::Seal, write);
-        self.current.offset += SECTOR;
-        self.current.length = self.current.length.max(self.current.offset);
-        self.sealed = self.durable;
-    }
-
     /// The disk had no room for batch `number`: write it and all after it to the reserve.
     fn move_to_reserve(&mut self, disk: &mut dyn Disk, number: u64) -> Result<(), Failure> {
         let at = self.in_flight.iter().position(|batch| batch.number == number);
@@ -497,44 +481,10 @@ impl Log {
         Ok(())
     }
 
-    /// Look now and then whether the log is idle: one that has taken no batch since the last look
-    /// has its newest seal made durable, so that its end is proved whatever happens to it at rest.
-    pub fn prove_if_idle(&mut self, disk: &mut dyn Disk) {
-        if self.looked_at == self.number && self.plan.is_none() && !self.failed {
-            self.prove(disk);
-        }
-        self.looked_at = self.number;
-    }
-
-    /// Submit what makes the newest seal durable: before a clean end of the process. It is over
-    /// when [`Log::is_quiet`] says so.
-    pub fn close(&mut self, disk: &mut dyn Disk) {
-        self.is_closing = true;
-        self.prove(disk);
-    }
-
-    /// Submit the sync behind the seal of the newest batch, if that one is written and nothing has
-    /// been submitted for it.
-    fn prove(&mut self, disk: &mut dyn Disk) {
-        let number = self.sealed;
-        if !self.in_flight.is_empty() || number < self.number || self.proved >= number {
-            return;
-        }
-        self.proved = number;
-        let path = self.current.path.clone();
-        self.submit_needed(disk, "sync", Operation::Sync { path });
-    }
-
     /// Whether every operation that was submitted has completed.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.tickets.is_empty()
-    }
-
-    /// Whether the log is quiet and the seal of its newest batch durable.
-    #[must_use]
-    pub fn is_proved(&self) -> bool {
-        self.is_quiet() && self.proved == self.number
     }
 
     /// The newest batch that is durable.

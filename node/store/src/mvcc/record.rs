@@ -8,7 +8,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 use quorate_api::mvccpb::KeyValue;
 
 use super::index::Version;
@@ -87,10 +87,45 @@ pub fn encode_key_only(key: &[u8], version: &Version) -> Bytes {
     encode(&Content { key, value: &[], lease: 0 }, version)
 }
 
+/// How many bytes key and value of a body have together, without reading them.
+#[must_use]
+pub fn content_bytes(mut body: &[u8]) -> u64 {
+    let mut found = 0;
+    while let Some((&tag, rest)) = body.split_first() {
+        body = rest;
+        let Ok(number) = decode_varint(&mut body) else { break };
+        if tag == KEY || tag == VALUE {
+            found += number;
+            body =
+                usize::try_from(number).ok().and_then(|length| body.get(length..)).unwrap_or(&[]);
+        }
+    }
+    found
+}
+
 /// Read a body back; key and value share its memory.
 ///
 /// # Errors
 /// If it is no `KeyValue`.
 pub fn decode(body: &Bytes) -> Result<KeyValue, prost::DecodeError> {
     KeyValue::decode(body.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::revision::Revision;
+
+    #[test]
+    fn the_bytes_of_a_record_are_those_of_key_and_value() {
+        let revision = Revision::new(1 << 40, 0);
+        let version = Version { revision, create_revision: 7, version: 300, hash: 0 };
+        for (key, value, lease) in [(1, 0, 0), (64, 256, 0), (200, 70_000, 1 << 60), (3, 1, 9)] {
+            let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
+            let body = encode(&Content { key: &key, value: &value, lease }, &version);
+            assert_eq!(content_bytes(&body), (key.len() + value.len()) as u64);
+            assert!(content_bytes(&body[..body.len() / 2]) <= (key.len() + value.len()) as u64);
+        }
+        assert_eq!(content_bytes(&[]), 0);
+    }
 }

@@ -13,6 +13,8 @@ use crate::clients::free_port;
 
 const MEMBERS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for memory to be given back twice.
+const RETAINED_LOOK: Duration = Duration::from_millis(2_500);
 
 /// How many of something: as the variable says.
 pub(super) fn figure(variable: &str, default: usize) -> usize {
@@ -109,6 +111,18 @@ impl Cluster {
         let statm = std::fs::read_to_string(path).expect("it runs");
         let pages: u64 = statm.split(' ').nth(1).expect("a field").parse().expect("a number");
         pages * rustix::param::page_size() as u64
+    }
+
+    /// What of the leader's memory it keeps, in bytes: the least that it has for a while. What was
+    /// freed goes back to the system once a second.
+    pub(super) async fn retained(&self) -> u64 {
+        let until = Instant::now() + RETAINED_LOOK;
+        let mut least = self.resident();
+        while Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            least = least.min(self.resident());
+        }
+        least
     }
 
     /// A number that the leader counts.

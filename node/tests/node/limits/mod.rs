@@ -101,7 +101,7 @@ fn a_watch_costs_some_hundred_bytes() {
         let count = figure("QUORATE_TEST_WATCHES", 20_000);
         let cluster = cluster("watches");
         let client = Client::connect(&[cluster.endpoint()], Options::default()).expect("one");
-        let before = cluster.resident();
+        let before = cluster.retained().await;
         let mut streams = Vec::new();
         for stream in 0..count.div_ceil(STREAM) {
             let create = |number: usize| WatchCreateRequest {
@@ -118,7 +118,7 @@ fn a_watch_costs_some_hundred_bytes() {
             streams.push(watch);
         }
         let watches = streams.len() * STREAM;
-        let each = cluster.resident().saturating_sub(before) / watches as u64;
+        let each = cluster.retained().await.saturating_sub(before) / watches as u64;
         eprintln!("{watches} watches: {each} bytes each");
         assert!(each < 1 << 10, "{each} bytes for a watch");
         for (number, watch) in streams.iter_mut().enumerate() {

@@ -2,6 +2,10 @@
 //!
 //! [`Packing`] is generic over what a key or value is: its length alone (a number) or its bytes.
 //! The same calls therefore lead to the same pages in both passes.
+//!
+//! A page is planned for lengths that are rounded up: those of keys to 2, those of values to 8
+//! bytes. Who sizes a file need therefore know them only so far, as the revision log's table of
+//! places does; what is left of a page is zeros.
 
 use std::mem;
 
@@ -85,14 +89,24 @@ pub(super) fn pages_for(content: usize) -> u64 {
     (HEADER + content).div_ceil(PAGE_SIZE) as u64
 }
 
-/// Bytes of a leaf's elements.
-pub(super) fn leaf_content<K: Extent>(elements: &[LeafElement<K>]) -> usize {
-    elements.iter().map(|e| ELEMENT + e.key.extent() + e.value.extent()).sum()
+/// Room that is planned for a key, in bytes.
+fn key_room(key: &impl Extent) -> usize {
+    key.extent().next_multiple_of(2)
 }
 
-/// Bytes of a branch's elements.
+/// Room that is planned for an element of a leaf, in bytes.
+fn leaf_room<K: Extent>(key: &K, value: &K) -> usize {
+    ELEMENT + key_room(key) + value.extent().next_multiple_of(8)
+}
+
+/// Room that is planned for a leaf's elements, in bytes.
+pub(super) fn leaf_content<K: Extent>(elements: &[LeafElement<K>]) -> usize {
+    elements.iter().map(|e| leaf_room(&e.key, &e.value)).sum()
+}
+
+/// Room that is planned for a branch's elements, in bytes.
 pub(super) fn branch_content<K: Extent>(elements: &[BranchElement<K>]) -> usize {
-    elements.iter().map(|e| ELEMENT + e.key.extent()).sum()
+    elements.iter().map(|e| ELEMENT + key_room(&e.key)).sum()
 }
 
 /// The tree of buckets and the tree of the bucket that is open.
@@ -152,7 +166,7 @@ impl<K: Extent> Tree<K> {
     }
 
     fn add(&mut self, element: LeafElement<K>, pages: &mut impl Pages<K>) {
-        let bytes = ELEMENT + element.key.extent() + element.value.extent();
+        let bytes = leaf_room(&element.key, &element.value);
         if !self.leaf.is_empty() && HEADER + self.leaf_bytes + bytes > PAGE_SIZE {
             self.close_leaf(pages);
         }

@@ -48,8 +48,9 @@ impl Sizing {
         self.packing.begin_bucket(name.len(), &mut self.pages);
     }
 
-    /// A key of the open bucket, with the length of its value in bytes. Ignored where the writer
-    /// will answer with an error: without an open bucket, or if a length is beyond bbolt's.
+    /// A key of the open bucket, with the length of its value in bytes; a key's may be rounded up
+    /// to 2, a value's to 8. Ignored where the writer will answer with an error: without an open
+    /// bucket, or if a length is beyond bbolt's.
     pub fn add(&mut self, key_bytes: usize, value_bytes: usize) {
         if key_bytes <= VALUE_BYTES_MAX && value_bytes <= VALUE_BYTES_MAX {
             let _ = self.packing.add(key_bytes, value_bytes, &mut self.pages);

@@ -23,8 +23,21 @@ fn sizes(buckets: &Buckets) -> Layout {
     sizing.finish()
 }
 
+/// The same from lengths that are known no better than the revision log's table knows them.
+fn rounded_sizes(buckets: &Buckets) -> Layout {
+    let mut sizing = Sizing::new();
+    for (name, keys) in buckets {
+        sizing.begin_bucket(name);
+        for (key, value) in keys {
+            sizing.add(key.len().next_multiple_of(2), value.len().next_multiple_of(8));
+        }
+    }
+    sizing.finish()
+}
+
 fn write(buckets: &Buckets) -> Vec<u8> {
     let layout = sizes(buckets);
+    assert_eq!(rounded_sizes(buckets), layout);
     let mut writer = Writer::new(layout);
     let mut file = Vec::new();
     for (name, keys) in buckets {

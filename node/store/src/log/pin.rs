@@ -73,30 +73,18 @@ impl Pin {
         }
     }
 
-    /// Whether a record is a tombstone, and its body's length in bytes. The body is not looked at:
-    /// whoever reads it afterwards sees whether it is whole.
-    pub(crate) fn extent(
-        &self,
-        window: &mut Window,
-        revision: Revision,
-        slot: Slot,
-    ) -> Result<(bool, usize), Damage> {
-        let place = match slot.place() {
+    /// The length of a record's body in bytes, rounded up to 8. Reads nothing: whether the record
+    /// is there and whole is seen by whoever reads it.
+    pub(crate) fn body_room(&self, revision: Revision, slot: Slot) -> Result<usize, Damage> {
+        let bytes = match slot.place() {
             Place::Tail(sequence) => {
                 let record = self.batches.get(sequence).ok_or_else(|| missing(revision))?;
-                return Ok((record.tombstone, record.body.len()));
+                format::record_bytes(record.body.len())
             }
-            Place::Disk(place) => self.sized(place).ok_or_else(|| missing(revision))?,
+            Place::Disk(place) => self.sized(place).ok_or_else(|| missing(revision))?.size,
         };
-        let segment = self.segment(place, revision)?;
-        let file = &segment.file;
-        let found = window.read(&*self.files, segment, place);
-        let header = found.and_then(|range| {
-            let record = (&window.bytes[range], place.size);
-            format::decode_header(file.id, place.offset, revision, record)
-        });
-        let header = header.map_err(|kind| damage(file, place, revision, kind))?;
-        Ok((header.is_tombstone, header.length))
+        let room = bytes.checked_sub(format::RECORD_HEADER_BYTES as u64);
+        room.and_then(|room| usize::try_from(room).ok()).ok_or_else(|| missing(revision))
     }
 
     /// Read a record of a segment through a window over it.

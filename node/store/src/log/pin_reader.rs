@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use super::locations::Slot;
 use super::pin::{Pin, Window};
 use super::{ChangeLimit, Damage, Record};
 use crate::revision::Revision;
@@ -33,24 +32,6 @@ impl PinReader {
     /// # Errors
     /// [`Damage`] if the disk does not give back what was written.
     pub fn read(&mut self, limit: ChangeLimit) -> Result<Vec<Record>, Damage> {
-        self.walk(limit, Pin::read, |record| record.body.len())
-    }
-
-    /// What the next records would be, as [`PinReader::read`] gives them: whether each is a
-    /// tombstone, and its body's length in bytes. Whether the bodies are whole is left to `read`.
-    ///
-    /// # Errors
-    /// [`Damage`], as for `read`.
-    pub fn read_extents(&mut self, limit: ChangeLimit) -> Result<Vec<(bool, usize)>, Damage> {
-        self.walk(limit, Pin::extent, |(_, body_bytes)| *body_bytes)
-    }
-
-    fn walk<T>(
-        &mut self,
-        limit: ChangeLimit,
-        read: impl Fn(&Pin, &mut Window, Revision, Slot) -> Result<T, Damage>,
-        body_bytes: impl Fn(&T) -> usize,
-    ) -> Result<Vec<T>, Damage> {
         let Self { pin, window, next } = self;
         let mut found = Vec::new();
         let Some(from) = *next else { return Ok(found) };
@@ -60,10 +41,10 @@ impl PinReader {
             if !found.is_empty() && (found.len() >= limit.revisions || bytes >= limit.bytes) {
                 return ControlFlow::Break(Ok(revision));
             }
-            match read(pin, window, revision, slot) {
-                Ok(read) => {
-                    bytes += body_bytes(&read);
-                    found.push(read);
+            match pin.read(window, revision, slot) {
+                Ok(record) => {
+                    bytes += record.body.len();
+                    found.push(record);
                     ControlFlow::Continue(())
                 }
                 Err(damage) => ControlFlow::Break(Err(damage)),
@@ -71,5 +52,35 @@ impl PinReader {
         });
         *next = stopped.break_value().transpose()?;
         Ok(found)
+    }
+
+    /// Tell what the next records' bodies take, at most `records` of them: their lengths in bytes,
+    /// rounded up to 8. Reads nothing; gives how many there were, 0 at the end.
+    ///
+    /// # Errors
+    /// [`Damage`] if a record has no place.
+    pub fn measure(
+        &mut self,
+        records: usize,
+        mut hear: impl FnMut(usize),
+    ) -> Result<usize, Damage> {
+        let Self { pin, next, .. } = self;
+        let Some(from) = *next else { return Ok(0) };
+        let mut count = 0;
+        let stopped = pin.locations.iter_from(from).try_for_each(|(revision, slot)| {
+            if count == records {
+                return ControlFlow::Break(Ok(revision));
+            }
+            match pin.body_room(revision, slot) {
+                Ok(room) => {
+                    hear(room);
+                    count += 1;
+                    ControlFlow::Continue(())
+                }
+                Err(damage) => ControlFlow::Break(Err(damage)),
+            }
+        });
+        *next = stopped.break_value().transpose()?;
+        Ok(count)
     }
 }

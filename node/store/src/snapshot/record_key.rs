@@ -15,14 +15,12 @@ const SUB_MAX: i64 = u32::MAX as i64;
 /// Bytes of a revision; a tombstone's key has one more.
 pub(super) const REVISION_BYTES: usize = 17;
 
-/// Bytes of a record's key.
-pub(super) fn key_bytes(tombstone: bool) -> usize {
-    REVISION_BYTES + usize::from(tombstone)
-}
+/// Bytes of a record's key, at most: a tombstone's.
+pub(super) const KEY_BYTES_MAX: usize = REVISION_BYTES + 1;
 
 /// A revision as etcd writes it, also as a value.
 pub(crate) fn encode(revision: Revision, tombstone: bool) -> Bytes {
-    encode_in(&mut BytesMut::with_capacity(REVISION_BYTES + 1), revision, tombstone)
+    encode_in(&mut BytesMut::with_capacity(KEY_BYTES_MAX), revision, tombstone)
 }
 
 /// The same in memory that the keys of many records share; `room` is left without the key.

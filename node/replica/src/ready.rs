@@ -151,6 +151,7 @@ impl Replica {
     pub(crate) fn on_snapshot_installed(&mut self, index: u64, facts: Facts) {
         self.applied = self.applied.max(index);
         self.set_facts(facts);
+        self.note_lost_proposals();
         self.finish_reads();
         // If a newer snapshot came meanwhile, its batch and all behind it go on waiting.
         let is_newest = self.batches.held.as_ref().is_some_and(|held| held.index == index);

@@ -24,7 +24,7 @@ use crate::lease_clock::LeaseClock;
 use crate::log::MemberLog;
 use crate::membership::Membership;
 use crate::own_requests::Internal;
-use crate::proposals::Proposals;
+use crate::proposals::{Expired, Proposals};
 use crate::quota::Quota;
 use crate::reads::{Purpose, Reads, Stage};
 use crate::ready::{Applying, Batches};
@@ -255,11 +255,10 @@ impl Replica {
         if !self.proposals.has_waiting() || self.leadership.leader.is_none() {
             return;
         }
-        let mut waiting = self.proposals.take_waiting();
-        while !waiting.is_empty() {
+        while self.proposals.has_waiting() {
             let mut bytes = 0;
             let mut entries = Vec::new();
-            for proposal in &waiting {
+            for proposal in self.proposals.waiting() {
                 bytes += proposal.data.len() as u64;
                 if bytes > self.config.message_bytes_max && !entries.is_empty() {
                     break;
@@ -268,10 +267,10 @@ impl Replica {
             }
             let count = entries.len();
             if !self.propose_entries(entries) {
-                self.proposals.put_back(waiting);
                 return;
             }
-            waiting.drain(..count);
+            let term = self.node.basic_status().hard_state.term.0;
+            self.proposals.on_handed(count, term);
         }
     }
 
@@ -375,15 +374,32 @@ impl Replica {
                 self.finish_own(request);
             }
         }
+        self.note_lost_proposals();
         self.on_applied_entries(&applied.conf_changes);
         self.propose_held_changes();
         self.finish_reads();
         self.cut_log();
     }
 
+    /// Requests that the leaders of terms before that of what is applied have not put into the log
+    /// are not waited for much longer.
+    pub(crate) fn note_lost_proposals(&mut self) {
+        if self.proposals.oldest_term().is_none_or(|oldest| oldest == self.leadership.term) {
+            return;
+        }
+        let applied = quorate_raft::Index(self.applied);
+        if let Ok(term) = quorate_raft::Storage::term(self.node.storage(), applied) {
+            let until = self.now + self.config.election_timeout_ms();
+            self.proposals.on_term_applied(term.0, until);
+        }
+    }
+
     fn expire_requests(&mut self) {
-        for (request, asked) in self.proposals.expire(self.now) {
-            let error = self.timeout_error(asked);
+        for Expired { request, asked, was_lost } in self.proposals.expire(self.now) {
+            let error = match was_lost {
+                true => Error::TimeoutDueToLeaderFail,
+                false => self.timeout_error(asked),
+            };
             match self.internal.remove(&request) {
                 None => self.fail(request, error),
                 Some(Internal::Renewal { client, .. }) => self.fail(client, error),

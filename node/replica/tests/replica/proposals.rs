@@ -65,6 +65,41 @@ fn what_raft_took_is_never_handed_to_it_again() {
 }
 
 #[test]
+fn a_request_that_went_down_with_its_leader_is_not_waited_for_to_the_end() {
+    let mut cluster = Cluster::led(3);
+    cluster.cut.insert(1);
+    for request in 900..903 {
+        cluster.ask(2, put(request));
+    }
+    while !matches!(cluster.leader_of(2), Some(2 | 3)) {
+        cluster.tick_all(1);
+    }
+    cluster.ask(2, put(903));
+    assert_eq!(put_ids(&mut cluster, 2), [903]);
+    cluster.tick_all(9);
+    assert_eq!(cluster.answers(2), [""; 0], "they may still be on their way to the next leader");
+    cluster.tick_all(1);
+    let lost = (900..903).map(|request| format!("{request} fails TimeoutDueToLeaderFail"));
+    assert_eq!(cluster.answers(2), lost.collect::<Vec<_>>());
+    cluster.tick_all(80);
+    assert_eq!(cluster.answers(2), [""; 0], "each is answered once");
+}
+
+#[test]
+fn a_request_that_waits_for_the_store_is_not_lost_with_its_leader() {
+    let mut cluster = Cluster::led(3);
+    cluster.idle.insert(2);
+    cluster.ask(2, put(900));
+    cluster.elect(3);
+    cluster.tick_all(30);
+    cluster.idle.clear();
+    cluster.settle();
+    assert_eq!(put_ids(&mut cluster, 2), [900]);
+    cluster.tick_all(80);
+    assert_eq!(cluster.answers(2), [""; 0]);
+}
+
+#[test]
 fn a_leader_lost_meanwhile_is_named_as_the_reason() {
     let mut cluster = Cluster::led(3);
     cluster.cut.insert(1);

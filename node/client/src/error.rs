@@ -87,8 +87,14 @@ impl From<Status> for Error {
             source = error.source();
         }
         let code = u32::try_from(status.code() as i32).ok().and_then(Code::from_number);
+        // A member's answer has no cause: what has one is a connection that broke.
+        let is_broken = status.source().is_some();
         match code.unwrap_or(Code::Unknown) {
             Code::DeadlineExceeded => Self::Deadline,
+            Code::Unknown | Code::Canceled if is_broken => Self::Status {
+                code: Code::Unavailable,
+                message: with_cause(status.message(), &status),
+            },
             code => Self::Status { code, message: with_cause(status.message(), &status) },
         }
     }

@@ -86,6 +86,32 @@ async fn a_read_goes_on() {
     assert_eq!((taken(&first_taken), taken(&second_taken)), (1, 1));
 }
 
+/// An endpoint that breaks each connection once something has come.
+async fn breaking() -> String {
+    let (listener, endpoint) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            connection.readable().await.expect("something comes");
+            // What has come is not taken: the other end hears that the connection was reset.
+            drop(connection);
+        }
+    });
+    endpoint
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_says_nothing_about_a_change_and_a_read_goes_on() {
+    let (second, second_taken) = silent().await;
+    let client = Client::connect(&[breaking().await, second], impatient()).unwrap();
+    assert_eq!(client.range(RangeRequest::default()).await, Err(Error::Deadline));
+    assert_eq!(taken(&second_taken), 1);
+
+    let client = Client::connect(&[breaking().await], impatient()).unwrap();
+    let error = client.put(PutRequest::default()).await.unwrap_err();
+    assert!(matches!(error, Error::Status { code: Code::Unavailable, .. }), "{error:?}");
+    assert!(error.may_have_happened());
+}
+
 #[tokio::test]
 async fn endpoints_are_checked() {
     let none: [&str; 0] = [];

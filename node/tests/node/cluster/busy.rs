@@ -2,7 +2,8 @@
 //! and see no error of it.
 //!
 //! They try again what etcd's clients try again: a read whenever a member cannot serve it, a write
-//! only where the member promises that it has not happened; and they open a stream anew that ended.
+//! only where the member promises that it has not happened, unless they are told that a member may
+//! be gone before it knows; and they open a stream anew that ended.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -55,9 +56,19 @@ async fn again<T>(
     }
 }
 
+/// What a client does with a write of which nobody says whether it has happened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// There are none.
+    Never,
+    /// Write it again.
+    Again,
+}
+
 /// Who works, and what came of it.
 struct Work {
     endpoints: Vec<String>,
+    unknown: Unknown,
     written: RefCell<BTreeMap<String, String>>,
     is_over: Cell<bool>,
 }
@@ -72,7 +83,9 @@ impl Work {
     }
 
     async fn put(&self, client: &Client, key: &str, value: &str) {
-        let is_to_be_tried = |error: &Error| !error.may_have_happened();
+        let is_to_be_tried = |error: &Error| {
+            !error.may_have_happened() || (self.unknown == Unknown::Again && is_unavailable(error))
+        };
         again(key, is_to_be_tried, async || put(client, key, value).await).await;
         self.written.borrow_mut().insert(key.to_owned(), value.to_owned());
     }
@@ -143,10 +156,12 @@ impl Cluster {
     pub(super) async fn while_busy<T>(
         &mut self,
         writers: usize,
+        unknown: Unknown,
         happens: impl AsyncFnOnce(&mut Self) -> T,
     ) -> T {
         let endpoints = self.running().map(Member::client_url).collect();
-        let work = Work { endpoints, written: RefCell::default(), is_over: Cell::new(false) };
+        let written = RefCell::default();
+        let work = Work { endpoints, unknown, written, is_over: Cell::new(false) };
         let (lease, from) = self.begin_lease().await;
         let happens = async {
             let outcome = happens(self).await;

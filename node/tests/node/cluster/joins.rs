@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::busy::Unknown;
 use super::catch_up::snapshots_had;
 use super::membership::{Role, add, listed, promote, remove};
 use super::*;
@@ -28,7 +29,7 @@ async fn members_join_while_clients_write() {
     let mut cluster = Cluster::start("joins", 3, &FEW).await;
     cluster.put_many("before", 100).await;
     cluster
-        .while_busy(4, async |cluster| {
+        .while_busy(4, Unknown::Never, async |cluster| {
             for name in ["m4", "m5"] {
                 let client = cluster.client();
                 let at = cluster.newcomer(name, &FEW);

@@ -296,7 +296,7 @@ async fn a_leader_that_removes_itself_says_so_at_every_start() {
 
 impl Cluster {
     /// The member ends in order, and says why.
-    async fn ends_as_removed(&mut self, at: usize) {
+    pub(super) async fn ends_as_removed(&mut self, at: usize) {
         let code = self.members[at].wait_end().await.code();
         let said = self.members[at].log();
         assert_eq!(code, Some(0), "{said}");

@@ -1,5 +1,7 @@
-//! Members that are restarted one by one, in order, while clients work.
+//! Members that are restarted, or leave, one by one, in order, while clients work.
 
+use super::busy::Unknown;
+use super::membership::{listed, remove};
 use super::*;
 
 /// Clients that write at the same time.
@@ -10,7 +12,7 @@ async fn clients_see_nothing_of_a_rolling_restart() {
     let mut cluster = Cluster::start("rolling", 3, &[]).await;
     cluster.put_many("before", 10).await;
     cluster
-        .while_busy(WRITERS, async |cluster| {
+        .while_busy(WRITERS, Unknown::Never, async |cluster| {
             // Two followers, and who leads then; so whoever leads is among them.
             let leader = cluster.leader().await;
             for at in [(leader + 1) % 3, (leader + 2) % 3, leader] {
@@ -19,6 +21,28 @@ async fn clients_see_nothing_of_a_rolling_restart() {
                 assert_eq!(member.wait_end().await.code(), Some(0));
                 cluster.members[at].start();
                 cluster.members[at].wait_ready().await;
+            }
+        })
+        .await;
+    cluster.check().await;
+}
+
+/// A member that is removed no longer hears what becomes of writes on their way through it.
+#[tokio::test]
+async fn clients_see_nothing_of_leaders_that_are_removed() {
+    let mut cluster = Cluster::start("leaders-go", 5, &[]).await;
+    cluster.put_many("before", 10).await;
+    cluster
+        .while_busy(WRITERS, Unknown::Again, async |cluster| {
+            for left in [4, 3] {
+                let at = cluster.leader().await;
+                let id = cluster.id(at).await;
+                let is_other = |other: &usize| *other != at && cluster.members[*other].is_running();
+                let other = (0..5).find(is_other).expect("another");
+                let client = cluster.members[other].client();
+                remove(&client, id).await.expect("removed");
+                cluster.ends_as_removed(at).await;
+                assert_eq!(listed(&client).await.len(), left);
             }
         })
         .await;

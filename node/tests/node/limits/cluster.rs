@@ -40,6 +40,7 @@ pub(super) fn connections(variable: &str, default: usize) -> usize {
 pub(super) struct Cluster {
     members: Vec<Child>,
     client_ports: Vec<u16>,
+    peer_ports: Vec<u16>,
     leader: usize,
     /// Removed at the end, but for a test that fails: three logs are hundreds of megabytes.
     folder: PathBuf,
@@ -47,6 +48,11 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn start(name: &str, arguments: &[&str]) -> Self {
+        Self::start_with(name, |_| arguments.iter().map(|&argument| argument.into()).collect())
+    }
+
+    /// Members with arguments of their own, by number.
+    pub(super) fn start_with(name: &str, arguments: impl Fn(usize) -> Vec<String>) -> Self {
         let name = format!("limits-{name}-{}", std::process::id());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = std::fs::remove_dir_all(&folder);
@@ -66,13 +72,13 @@ impl Cluster {
                 let log = std::fs::File::create(folder.join(format!("m{number}.log")));
                 member(&folder, number, *client, *peer)
                     .arg(format!("--initial-cluster={}", initial.join(",")))
-                    .args(arguments)
+                    .args(arguments(number))
                     .stderr(Stdio::from(log.expect("a file")))
                     .spawn()
                     .expect("the program is there")
             })
             .collect();
-        let mut cluster = Self { members, client_ports, leader: 0, folder };
+        let mut cluster = Self { members, client_ports, peer_ports, leader: 0, folder };
         cluster.await_leader();
         cluster
     }
@@ -99,6 +105,37 @@ impl Cluster {
     /// The leader's address.
     pub(super) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.client_ports[self.leader]).into()
+    }
+
+    /// Where the leader listens for its peers.
+    pub(super) fn peer_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.peer_ports[self.leader]).into()
+    }
+
+    /// The headers by which the leader takes a request for one of a peer.
+    pub(super) async fn peer_headers(&self) -> String {
+        let other = (self.leader + 1) % MEMBERS;
+        let endpoint = format!("http://127.0.0.1:{}", self.client_ports[other]);
+        let client = Client::connect(&[endpoint], Options::default()).expect("an address");
+        let status = client.status().await.expect("a status");
+        let (header, leader) = (status.header.expect("a header"), status.leader);
+        let (cluster, from) = (header.cluster_id, header.member_id);
+        format!(
+            "x-server-from: {from:x}\r\nx-server-version: 3.7.1\r\n\
+             x-min-cluster-version: 3.0.0\r\nx-etcd-cluster-id: {cluster:x}\r\n\
+             x-raft-to: {leader:x}\r\n"
+        )
+    }
+
+    /// Everybody runs, and no thread of anybody has panicked.
+    pub(super) fn assert_nobody_panicked(&self) {
+        for number in 0..MEMBERS {
+            let log = self.folder.join(format!("m{number}.log"));
+            let log = std::fs::read_to_string(log).expect("a log");
+            assert!(!log.contains("panicked at"), "m{number}: {log}");
+            let port = self.client_ports[number];
+            assert!(page(port, "/readyz").is_some(), "m{number} is not ready");
+        }
     }
 
     pub(super) fn endpoint(&self) -> String {

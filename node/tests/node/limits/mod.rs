@@ -8,9 +8,11 @@
 //!   QUORATE_TEST_WATCHES=100000      watches (default 20000)
 //!   QUORATE_TEST_READERS=1000        clients that ask for everything and do not read (default 300)
 //!   QUORATE_TEST_RESETS=100000       streams that are begun and reset at once (default 20000)
+//!   QUORATE_TEST_MALFORMED=100000    requests that are wrong, on every port (default 3000)
 //! ```
 
 mod cluster;
+mod malformed;
 mod raw;
 
 use std::io::Read as _;

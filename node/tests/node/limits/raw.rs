@@ -80,6 +80,13 @@ impl Connection {
     }
 }
 
+/// Everything that a client sends for one call.
+pub(super) fn exchange(path: &str, message: &[u8]) -> Vec<u8> {
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    [hello, settings, headers(1, path), data(1, END_STREAM, message)].concat()
+}
+
 fn data(stream: u32, flags: u8, message: &[u8]) -> Vec<u8> {
     let mut content = vec![0];
     content.extend(u32::try_from(message.len()).expect("small").to_be_bytes());

@@ -7,6 +7,7 @@
 //! Each thread has a runtime of its own, and a connection stays where it lands: no work moves
 //! between threads. It knows no request, only how requests arrive.
 
+mod authority;
 mod connection;
 mod listen;
 mod open_files;

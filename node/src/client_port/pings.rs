@@ -10,8 +10,8 @@
 //! through: headers of nine bytes, nothing of what is in them. The rules are grpc-go's, whose
 //! clients adapt to this very answer by pinging less.
 //!
-//! It never changes a byte of a connection that keeps to the rules, and looks at no connection that
-//! does not begin as HTTP/2.
+//! It never changes a byte of a connection that keeps to the rules, but for authorities that are none
+//! (see `authority`), and looks at no connection that does not begin as HTTP/2.
 
 use std::collections::HashSet;
 use std::io::{self, IoSlice};
@@ -20,6 +20,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::authority;
 
 /// What every HTTP/2 connection of a client begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -66,8 +68,8 @@ struct Frames {
 }
 
 impl Frames {
-    /// The headers that are complete with these bytes.
-    fn read(&mut self, mut bytes: &[u8], mut on: impl FnMut(Header)) {
+    /// The headers that are complete with these bytes, each with how many bytes follow it here.
+    fn read(&mut self, mut bytes: &[u8], mut on: impl FnMut(Header, usize)) {
         while !bytes.is_empty() {
             if self.left > 0 {
                 let skipped = self.left.min(bytes.len());
@@ -85,7 +87,7 @@ impl Frames {
                 self.have = 0;
                 self.left = u32::from_be_bytes([0, l2, l1, l0]) as usize;
                 let stream = u32::from_be_bytes([s3, s2, s1, s0]) & (u32::MAX >> 1);
-                on(Header { kind, flags, stream });
+                on(Header { kind, flags, stream }, bytes.len());
             }
         }
     }
@@ -211,11 +213,11 @@ impl<S> Pinged<S> {
         }
     }
 
-    fn on_received(&mut self, mut bytes: &[u8]) {
+    fn on_received(&mut self, mut bytes: &mut [u8]) {
         if let Protocol::Maybe(matched) = self.protocol {
             let rest = PREFACE.get(matched..).unwrap_or_default();
             let length = rest.len().min(bytes.len());
-            let (head, tail) = bytes.split_at(length);
+            let (head, tail) = bytes.split_at_mut(length);
             self.protocol = match rest.split_at(length) {
                 (expected, _) if expected != head => Protocol::Other,
                 (_, []) => Protocol::Http2,
@@ -228,9 +230,18 @@ impl<S> Pinged<S> {
         }
         let policy = &mut self.policy;
         let mut now = None;
-        self.received.read(bytes, |frame| {
+        // Frames that begin streams, by their flags and by what follows them.
+        let mut begun = Vec::new();
+        self.received.read(bytes, |frame, behind| {
             policy.on_received(frame, *now.get_or_insert_with(Instant::now));
+            if frame.kind == HEADERS {
+                begun.push((frame.flags, behind));
+            }
         });
+        for (flags, behind) in begun {
+            let at = bytes.len() - behind;
+            authority::mend(flags, bytes.get_mut(at..).unwrap_or_default());
+        }
         if policy.is_broken() && self.farewell.is_none() {
             self.farewell = Some(policy.farewell());
         }
@@ -243,7 +254,7 @@ impl<S> Pinged<S> {
         let policy = &mut self.policy;
         for piece in pieces {
             let piece = piece.get(..count).unwrap_or(piece);
-            self.sent.read(piece, |frame| policy.on_sent(frame));
+            self.sent.read(piece, |frame, _| policy.on_sent(frame));
             count -= piece.len();
             if count == 0 {
                 return;
@@ -298,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Pinged<S> {
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
-        let new = buffer.filled().get(before..).unwrap_or_default();
+        let new = buffer.filled_mut().get_mut(before..).unwrap_or_default();
         this.on_received(new);
         if this.is_leaving() {
             return this.poll_leave(context).map(Err);
@@ -438,7 +449,7 @@ mod tests {
             let mut rest = bytes.as_slice();
             for cut in cuts.iter().cycle() {
                 let (piece, next) = rest.split_at((*cut).min(rest.len()));
-                frames.read(piece, |frame| found.push((frame.kind, frame.stream)));
+                frames.read(piece, |frame, _| found.push((frame.kind, frame.stream)));
                 rest = next;
                 if rest.is_empty() {
                     break;
@@ -485,9 +496,9 @@ mod tests {
     #[test]
     fn what_is_no_http2_is_left_alone() {
         let mut connection = Pinged::new((), INTERVAL);
-        connection.on_received(b"PRI * HTTP/1.1\r\n");
+        connection.on_received(&mut b"PRI * HTTP/1.1\r\n".to_vec());
         for _ in 0..100 {
-            connection.on_received(&ping());
+            connection.on_received(&mut ping());
         }
         assert_eq!((connection.protocol, connection.is_leaving()), (Protocol::Other, false));
     }

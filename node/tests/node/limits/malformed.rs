@@ -139,15 +139,32 @@ fn to_peers(random: &mut Random, identity: &str) -> Vec<u8> {
 }
 
 /// Send it all, say that nothing follows, and take whatever is answered.
-fn send(address: SocketAddr, bytes: &[u8]) {
+fn send(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(WAIT)).expect("a timeout");
     stream.set_write_timeout(Some(WAIT)).expect("a timeout");
     // The member may have had enough before that.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(Shutdown::Write);
-    let mut answer = [0; 4096];
-    while matches!(stream.read(&mut answer), Ok(count) if count > 0) {}
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    answer
+}
+
+/// As etcd's Go client before 3.5 does it for maintenance.
+#[test]
+fn an_address_is_taken_for_an_authority() {
+    let member = crate::clients::Member::start_with("authority", &[]);
+    let path = "/etcdserverpb.Maintenance/Status";
+    let address = member.endpoint();
+    let to: SocketAddr = (Ipv4Addr::LOCALHOST, member.client_port).into();
+    for authority in [address.as_str(), "https://[::1]:2379", "localhost"] {
+        let answer = send(to, &raw::exchange_with(path, authority, b""));
+        let has_version = answer.windows(5).any(|bytes| bytes == b"3.7.1");
+        assert!(has_version, "{authority}: {:?}", String::from_utf8_lossy(&answer));
+    }
+    let answer = send(to, &raw::exchange_with(path, "not an authority", b""));
+    assert!(!answer.windows(5).any(|bytes| bytes == b"3.7.1"));
 }
 
 #[test]
@@ -165,8 +182,8 @@ fn malformed_requests_harm_nobody() {
         let mut random = Random(3);
         for number in 0..count {
             match number % 5 {
-                0 | 1 => send(cluster.address(), &to_clients(&mut random)),
-                2 | 3 => send(cluster.peer_address(), &to_peers(&mut random, &identity)),
+                0 | 1 => drop(send(cluster.address(), &to_clients(&mut random))),
+                2 | 3 => drop(send(cluster.peer_address(), &to_peers(&mut random, &identity))),
                 _ => {
                     let mut bytes = plain("GET", "/metrics", "", b"");
                     random.spoil(&mut bytes);

@@ -82,9 +82,15 @@ impl Connection {
 
 /// Everything that a client sends for one call.
 pub(super) fn exchange(path: &str, message: &[u8]) -> Vec<u8> {
+    exchange_with(path, "localhost", message)
+}
+
+/// The same, with this authority.
+pub(super) fn exchange_with(path: &str, authority: &str, message: &[u8]) -> Vec<u8> {
     let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let settings = frame(SETTINGS, 0, 0, &[]);
-    [hello, settings, headers(1, path), data(1, END_STREAM, message)].concat()
+    let headers = headers_with(1, path, authority);
+    [hello, settings, headers, data(1, END_STREAM, message)].concat()
 }
 
 fn data(stream: u32, flags: u8, message: &[u8]) -> Vec<u8> {
@@ -96,10 +102,18 @@ fn data(stream: u32, flags: u8, message: &[u8]) -> Vec<u8> {
 
 /// The headers of a call, none of them compressed but for those that HPACK has by number.
 fn headers(stream: u32, path: &str) -> Vec<u8> {
+    headers_with(stream, path, "localhost")
+}
+
+fn headers_with(stream: u32, path: &str, authority: &str) -> Vec<u8> {
     /// `:method: POST` and `:scheme: http`.
     const POST: u8 = 0x83;
     const HTTP: u8 = 0x86;
-    let mut block = vec![POST, HTTP];
+    /// A value for `:authority`, to be kept.
+    const AUTHORITY: u8 = 0x41;
+    let mut block = vec![POST, HTTP, AUTHORITY];
+    block.push(u8::try_from(authority.len()).expect("short"));
+    block.extend_from_slice(authority.as_bytes());
     let mut add = |name: &str, value: &str| {
         block.push(0);
         for text in [name, value] {
@@ -108,7 +122,6 @@ fn headers(stream: u32, path: &str) -> Vec<u8> {
         }
     };
     add(":path", path);
-    add(":authority", "localhost");
     add("content-type", "application/grpc");
     add("te", "trailers");
     frame(HEADERS, END_HEADERS, stream, &block)

@@ -1,0 +1,3 @@
+{{- define "quorate-cluster.name" -}}
+{{ .Values.nameOverride | default .Release.Name }}
+{{- end }}

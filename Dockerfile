@@ -7,10 +7,10 @@ FROM rust:1-bookworm AS build
 WORKDIR /source
 COPY . .
 RUN cargo build --profile dist --locked -p quorate -p quorate-operator
-RUN packaging/image-root /image/node target/dist/quorate \
+RUN e2e/image-root /image/node target/dist/quorate \
     && ln -s quorate /image/node/usr/local/bin/etcd \
     && install -d -o 65532 -g 65532 -m 0700 /image/node/var/lib/quorate \
-    && packaging/image-root /image/operator target/dist/quorate-operator
+    && e2e/image-root /image/operator target/dist/quorate-operator
 
 # A member. Who expects etcd in its image finds it under that name, with the same flags.
 FROM scratch AS node

@@ -49,6 +49,8 @@ pub struct Store {
     applied_term: u64,
     /// Raft's configuration, as its owner encodes it; stored with checkpoints.
     conf_state: Bytes,
+    /// The last entry that the log held when the process began.
+    replayed_until: u64,
     pub(crate) checkpoint_pin: Option<Pin>,
 }
 
@@ -90,8 +92,37 @@ impl Store {
     pub fn assemble(options: StoreOptions, parts: Parts) -> Self {
         let Parts { index, log, revisions, tables, applied_index, applied_term } = parts;
         let mvcc = Mvcc::assemble(index, log, revisions);
-        let (conf_state, checkpoint_pin) = (Bytes::new(), None);
-        Self { options, mvcc, tables, applied_index, applied_term, conf_state, checkpoint_pin }
+        Self {
+            options,
+            mvcc,
+            tables,
+            applied_index,
+            applied_term,
+            conf_state: Bytes::new(),
+            replayed_until: 0,
+            checkpoint_pin: None,
+        }
+    }
+
+    /// Have other content, and remember what this process remembers.
+    pub(crate) fn replace(&mut self, parts: Parts) {
+        let remembered = self.mvcc.compaction().remembered().clone();
+        let replayed_until = self.replayed_until;
+        *self = Self::assemble(self.options, parts);
+        self.mvcc.remember(remembered);
+        self.replayed_until = replayed_until;
+    }
+
+    /// Entries up to this index were in the log before the process began. Their compactions leave
+    /// no hashes behind, as none does that was carried out before: what HashKV says after a
+    /// restart does not depend on where the last checkpoint was.
+    pub fn set_replayed_until(&mut self, index: u64) {
+        self.replayed_until = index;
+    }
+
+    /// Whether the entry that is being applied is such a one.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.applied_index < self.replayed_until
     }
 
     /// Apply a committed entry whose reply somebody waits for. Deterministic. An entry at or below

@@ -25,6 +25,26 @@ pub struct AppliedState {
     pub compacted: i64,
 }
 
+/// What a member remembers of what a compaction found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactionHash {
+    /// The revision that was compacted to.
+    pub revision: i64,
+    /// The compaction before it.
+    pub compact_revision: i64,
+    /// etcd's hash of the keys between.
+    pub hash: u32,
+}
+
+/// Whether there was something to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    /// With what another member reported.
+    WithOther,
+    /// Nobody else has reported it first.
+    WithNone,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Reference<T> {
     member: MemberId,
@@ -37,6 +57,7 @@ struct Reference<T> {
 pub struct StateHash {
     by_applied: BTreeMap<u64, Reference<AppliedState>>,
     by_revision: BTreeMap<(i64, i64), Reference<u32>>,
+    by_compaction: BTreeMap<i64, Reference<CompactionHash>>,
 }
 
 impl StateHash {
@@ -119,5 +140,31 @@ impl StateHash {
             member.0, seen.member.0, seen.value, seen.time
         );
         Err(Violation::at(Rule::HashKv, time, text))
+    }
+
+    /// A member remembers the hash of what a compaction found: compactions are in the log, so that
+    /// each found the same on all members.
+    ///
+    /// # Errors
+    /// [`Rule::HashKv`] if the first report of that compaction was another.
+    pub fn observe_compaction(
+        &mut self,
+        time: Time,
+        member: MemberId,
+        hash: CompactionHash,
+    ) -> Result<Compared, Violation> {
+        let reference = Reference { member, time, value: hash };
+        let seen = *self.by_compaction.entry(hash.revision).or_insert(reference);
+        if self.by_compaction.len() > REFERENCES_MAX {
+            self.by_compaction.pop_first();
+        }
+        if seen.value != hash {
+            let text = format!(
+                "member {:x} remembers {hash:x?}, but member {:x} had {:x?} at {}",
+                member.0, seen.member.0, seen.value, seen.time
+            );
+            return Err(Violation::at(Rule::HashKv, time, text));
+        }
+        Ok(if seen.member == member { Compared::WithNone } else { Compared::WithOther })
     }
 }

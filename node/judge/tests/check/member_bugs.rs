@@ -3,7 +3,7 @@
 use crate::script::expect;
 use judge::check::Rule;
 use judge::check::bounded::Bounded;
-use judge::check::state_hash::{AppliedState, StateHash};
+use judge::check::state_hash::{AppliedState, CompactionHash, Compared, StateHash};
 use judge::history::{MemberId, Time};
 
 fn state(applied: u64, state_hash: u64, revision: i64) -> AppliedState {
@@ -66,6 +66,21 @@ fn key_hashes_agree_at_a_revision() {
     expect("same", report(2, 5, 0, 7), None);
     expect("other compaction", report(2, 5, 3, 8), None);
     expect("B16: differs", report(3, 5, 3, 9), Some(Rule::HashKv));
+}
+
+#[test]
+fn what_compactions_found_agrees() {
+    let mut check = StateHash::new();
+    let mut report = |member, revision, compact_revision, hash| {
+        let hash = CompactionHash { revision, compact_revision, hash };
+        check.observe_compaction(Time(1), MemberId(member), hash)
+    };
+    assert_eq!(report(1, 5, -1, 7).unwrap(), Compared::WithNone);
+    assert_eq!(report(1, 5, -1, 7).unwrap(), Compared::WithNone);
+    assert_eq!(report(2, 5, -1, 7).unwrap(), Compared::WithOther);
+    assert_eq!(report(2, 8, 5, 8).unwrap(), Compared::WithNone);
+    expect("differs", report(1, 8, 5, 9).map(drop), Some(Rule::HashKv));
+    expect("began elsewhere", report(1, 8, 6, 8).map(drop), Some(Rule::HashKv));
 }
 
 #[test]

@@ -18,10 +18,11 @@ pub(super) fn resume(
     log_disk: &mut dyn Disk,
     mut log: Log,
     mut recovered: wal::Recovered,
-    (store, jobs): (Store, quorate_store::jobs::Jobs),
+    (mut store, jobs): (Store, quorate_store::jobs::Jobs),
     mut findings: Vec<Finding>,
 ) -> Result<Opening, OpenError> {
     let entries = decode_entries(&recovered.entries)?;
+    store.set_replayed_until(entries.last().map_or(0, |entry| entry.index.0));
     let has_peers = has_peers(settings, &store, &recovered, &entries);
     let mut loss = Loss::of_log(&recovered);
     let mut is_found_now = false;

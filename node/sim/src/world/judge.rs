@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_raft::{Message, MessageKind};
 use quorate_replica::Standing;
+use quorate_store::hash as kv;
+use quorate_store::store::Store;
 
 use super::machine::{ELECTION_TICKS, Power, TICK_MS};
 use super::process::Process;
@@ -15,7 +17,7 @@ use crate::check::lease::Terms;
 use crate::check::linearizable::Witness;
 use crate::check::raft::{Durable, Raft, Role, View};
 use crate::check::serializable::AfterRestart;
-use crate::check::state_hash::{AppliedState, StateHash};
+use crate::check::state_hash::{AppliedState, CompactionHash, Compared, StateHash};
 use crate::check::watch::Ending;
 use crate::check::{Circumstances, Rule, Violation, clients};
 use crate::client::Call;
@@ -41,6 +43,8 @@ pub(crate) struct Judge {
     bounded: Bounded,
     witness: Witness,
     looked_at: BTreeMap<u64, (u32, u64)>,
+    /// The last compaction whose hash a running member was asked for.
+    hashed: BTreeMap<u64, i64>,
     damaged: BTreeSet<u64>,
     heal_ms: u64,
     skew_permille: u64,
@@ -58,6 +62,7 @@ impl Judge {
             bounded: Bounded::new([("requests waiting", 200_000), ("log bytes", 64 << 20)]),
             witness: Witness::new(),
             looked_at: BTreeMap::new(),
+            hashed: BTreeMap::new(),
             damaged: BTreeSet::new(),
             heal_ms: profile.heal_ms,
             skew_permille: profile.clock_skew_permille,
@@ -68,7 +73,12 @@ impl Judge {
     }
 
     /// Look at a member after a step.
-    pub(crate) fn observe(&mut self, now: Time, machine: &mut Machine) -> Result<(), Violation> {
+    pub(crate) fn observe(
+        &mut self,
+        now: Time,
+        machine: &mut Machine,
+        marks: &mut Marks,
+    ) -> Result<(), Violation> {
         let (id, incarnation) = (machine.id, machine.incarnation);
         if machine.is_impostor {
             // It is not the member whose log is known.
@@ -114,8 +124,33 @@ impl Judge {
             compacted: process.store.compact_revision(),
         };
         self.hashes.observe(now, MemberId(id), state)?;
+        self.observe_compactions(now, id, &process.store, marks)?;
         for record in process.applied_records.drain(..) {
             self.witness.entry(record.0).or_insert_with(|| record.1);
+        }
+        Ok(())
+    }
+
+    /// Look at the hashes that a member remembers since it was looked at last.
+    fn observe_compactions(
+        &mut self,
+        now: Time,
+        id: u64,
+        store: &Store,
+        marks: &mut Marks,
+    ) -> Result<(), Violation> {
+        let last = self.hashed.entry(id).or_insert(i64::MIN);
+        for hash in store.mvcc().compaction().remembered().iter() {
+            let kv::CompactionHash { revision, compact_revision, hash } = hash;
+            if revision <= *last {
+                continue;
+            }
+            *last = revision;
+            let hash = CompactionHash { revision, compact_revision, hash };
+            match self.hashes.observe_compaction(now, MemberId(id), hash)? {
+                Compared::WithOther => marks.reach(Mark::CompactionCompared),
+                Compared::WithNone => {}
+            }
         }
         Ok(())
     }
@@ -137,6 +172,7 @@ impl Judge {
     /// A member ends, wherever it is; `None` if it had not come so far as to run.
     pub(crate) fn on_crash(&mut self, id: u64, process: Option<&Process>) {
         self.looked_at.remove(&id);
+        self.hashed.remove(&id);
         if let Some(process) = process {
             self.raft.end(MemberId(id), durable(process));
         }
@@ -416,6 +452,7 @@ impl World {
                 Err(error) => return Err(unreadable(error.to_string())),
             };
             let (revision, compacted) = (store.revision(), store.compact_revision());
+            self.judge.observe_compactions(now, id, store, &mut self.marks)?;
             self.judge.hashes.observe_hash_kv(now, MemberId(id), revision, compacted, hash.hash)?;
             state.revision = revision;
             state.kvs = response.kvs.into_iter().map(::judge::wire::key_value).collect();

@@ -77,6 +77,8 @@ marks! {
     CompactedRead => "a read below the compacted revision",
     /// A segment was collected.
     Collected => "segments were collected",
+    /// Two members remembered what the same compaction found.
+    CompactionCompared => "two members had hashed the same compaction",
     /// The store was full, and had room again.
     NoSpaceCleared => "a full store had room again",
     /// A member whose disk was emptied was refused.

@@ -428,7 +428,7 @@ impl World {
                 Happening::Task { machine: id, incarnation },
             );
         }
-        self.judge.observe(self.now, machine)?;
+        self.judge.observe(self.now, machine, &mut self.marks)?;
         for output in outputs {
             self.output(id, incarnation, output)?;
         }

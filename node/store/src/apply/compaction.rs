@@ -4,11 +4,13 @@ use quorate_api::Error;
 use quorate_api::etcdserverpb::{CompactionRequest, CompactionResponse};
 
 use super::Context;
+use crate::compaction::Trace;
 use crate::entry::Reply;
 use crate::mvcc::ReadError;
 
 impl Context<'_> {
     pub(super) fn compaction(&mut self, request: &CompactionRequest) -> Result<Reply, ReadError> {
+        let is_replayed = self.store.is_replaying();
         let mvcc = &mut self.store.mvcc;
         if request.revision <= mvcc.compact_revision() {
             return Err(Error::Compacted.into());
@@ -16,7 +18,8 @@ impl Context<'_> {
         if request.revision > mvcc.current_revision() {
             return Err(Error::FutureRevision.into());
         }
-        mvcc.schedule_compaction(request.revision);
+        let trace = if is_replayed { Trace::None } else { Trace::Hash };
+        mvcc.schedule_compaction(request.revision, trace);
         self.changes.compaction = Some(request.revision);
         Ok(Reply::Compaction(CompactionResponse { header: self.header() }))
     }

@@ -29,8 +29,8 @@ use quorate_disk::Files;
 
 use self::index::{Index, Version};
 use self::record::Content;
-use crate::compaction::{Compaction, Pin, Progress};
-use crate::hash::hash_record;
+use crate::compaction::{Compaction, Pin, Progress, Trace};
+use crate::hash::{BodySum, CompactionHash, CompactionHasher, HasherStep, Remembered, hash_record};
 use crate::log::{Damage, DamageKind, LogOptions, Record, RevisionLog};
 use crate::revision::Revision;
 
@@ -106,7 +106,7 @@ impl Mvcc {
     pub fn assemble(index: Index, log: RevisionLog, revisions: Revisions) -> Self {
         let mut live_hash = 0_u64;
         index.visit(&key_range::KeyRange::all(), &mut |_, versions| {
-            live_hash = live_hash.wrapping_add(versions.latest().hash);
+            live_hash = live_hash.wrapping_add(hash_record(&versions.latest()));
             std::ops::ControlFlow::Continue(())
         });
         let Revisions { current, compact_scheduled, compact_finished } = revisions;
@@ -212,15 +212,15 @@ impl Mvcc {
             revision,
             create_revision: before.map_or(revision.main, |before| before.create_revision),
             version: before.map_or(0, |before| before.version) + 1,
-            hash: 0,
+            body: BodySum::default(),
         };
         let body = record::encode(content, &version);
-        version.hash = hash_record(revision, &body);
+        version.body = BodySum::of(&body);
         self.index.append(content.key, &version);
         self.live_hash = self
             .live_hash
-            .wrapping_add(version.hash)
-            .wrapping_sub(before.map_or(0, |before| before.hash));
+            .wrapping_add(hash_record(&version))
+            .wrapping_sub(before.map_or(0, |before| hash_record(&before)));
         self.pending.push(Record { revision, tombstone: false, body });
         revision.main
     }
@@ -233,7 +233,7 @@ impl Mvcc {
         };
         let revision = self.next_revision();
         self.index.append(key, &Version::tombstone(revision));
-        self.live_hash = self.live_hash.wrapping_sub(before.hash);
+        self.live_hash = self.live_hash.wrapping_sub(hash_record(&before));
         let body = record::encode_tombstone(key);
         self.pending.push(Record { revision, tombstone: true, body });
         true
@@ -249,13 +249,54 @@ impl Mvcc {
     }
 
     /// Decide a compaction, which [`crate::apply`] has checked.
-    pub(crate) fn schedule_compaction(&mut self, revision: i64) {
+    pub(crate) fn schedule_compaction(&mut self, revision: i64, trace: Trace) {
         assert!(revision <= self.current, "the future is not compacted");
-        self.compaction.schedule(revision);
+        self.compaction.schedule(revision, trace);
     }
 
-    /// Carry the decided compaction out for a bounded number of keys.
+    /// Take over what another store of this process remembers.
+    pub(crate) fn remember(&mut self, remembered: Remembered) {
+        self.compaction.set_remembered(remembered);
+    }
+
+    /// What hashes the compaction that waits for that, if one does, to be stepped elsewhere;
+    /// nothing is dropped before its hash comes back.
+    pub fn lend_hasher(&mut self) -> Option<CompactionHasher> {
+        self.compaction.lend_hasher()
+    }
+
+    /// Take the hash of what was lent. One of a compaction that does not wait for it is ignored.
+    pub fn give_hash(&mut self, hash: CompactionHash) {
+        self.compaction.give_hash(hash);
+    }
+
+    /// What was lent is lost: the compaction gets no hash.
+    pub fn give_hash_up(&mut self) {
+        self.compaction.give_hash_up();
+    }
+
+    fn hash_step(&mut self) -> Option<Progress> {
+        let mut hasher = self.compaction.lend_hasher()?;
+        let hash = match hasher.next() {
+            HasherStep::Select => {
+                hasher.select(self);
+                None
+            }
+            HasherStep::Join => hasher.join(),
+        };
+        match hash {
+            Some(hash) => self.compaction.give_hash(hash),
+            None => self.compaction.give_hasher(hasher),
+        }
+        Some(Progress::More)
+    }
+
+    /// Carry the decided compaction out for a bounded number of keys: hash what it finds, then
+    /// drop what it does not keep.
     pub fn prune_step(&mut self) -> Progress {
+        if let Some(progress) = self.hash_step() {
+            return progress;
+        }
         let (target, mut from) = match self.compaction.next() {
             Ok(next) => next,
             Err(progress) => return progress,

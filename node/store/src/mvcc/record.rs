@@ -12,6 +12,7 @@ use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 use quorate_api::mvccpb::KeyValue;
 
 use super::index::Version;
+use crate::hash::BodySum;
 
 const KEY: u8 = 1 << 3 | 2;
 const CREATE_REVISION: u8 = 2 << 3;
@@ -54,7 +55,7 @@ fn put_number(out: &mut BytesMut, tag: u8, number: i64) {
     }
 }
 
-/// The body of a put. `version` says when; its hash is not looked at.
+/// The body of a put. `version` says when; what it says of the body is not looked at.
 #[must_use]
 pub fn encode(content: &Content<'_>, version: &Version) -> Bytes {
     let length = bytes_length(content.key)
@@ -79,6 +80,22 @@ pub fn encode_tombstone(key: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(bytes_length(key));
     put_bytes(&mut out, KEY, key);
     out.freeze()
+}
+
+/// Checksum and length of [`encode_tombstone`].
+#[must_use]
+pub fn tombstone_sum(key: &[u8]) -> BodySum {
+    // A tag, a length of at most ten bytes, the key.
+    let mut head = [0; 11];
+    let mut rest = &mut head[..];
+    if !key.is_empty() {
+        rest.put_u8(KEY);
+        encode_varint(key.len() as u64, &mut rest);
+    }
+    let unused = rest.len();
+    let head = &head[..head.len() - unused];
+    let length = u32::try_from(head.len() + key.len()).expect("keys are shorter than requests");
+    BodySum { crc: crc32c::crc32c_append(crc32c::crc32c(head), key), length }
 }
 
 /// What an answer about keys alone has: neither value nor lease (as etcd's keys-only ranges).
@@ -119,7 +136,8 @@ mod tests {
     #[test]
     fn the_bytes_of_a_record_are_those_of_key_and_value() {
         let revision = Revision::new(1 << 40, 0);
-        let version = Version { revision, create_revision: 7, version: 300, hash: 0 };
+        let version =
+            Version { revision, create_revision: 7, version: 300, body: BodySum::default() };
         for (key, value, lease) in [(1, 0, 0), (64, 256, 0), (200, 70_000, 1 << 60), (3, 1, 9)] {
             let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
             let body = encode(&Content { key: &key, value: &value, lease }, &version);
@@ -127,5 +145,13 @@ mod tests {
             assert!(content_bytes(&body[..body.len() / 2]) <= (key.len() + value.len()) as u64);
         }
         assert_eq!(content_bytes(&[]), 0);
+    }
+
+    #[test]
+    fn a_tombstone_is_summed_without_its_bytes() {
+        for length in [0, 1, 127, 128, 300, 20_000] {
+            let key = vec![b'k'; length];
+            assert_eq!(tombstone_sum(&key), BodySum::of(&encode_tombstone(&key)), "{length}");
+        }
     }
 }

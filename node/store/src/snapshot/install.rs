@@ -18,7 +18,7 @@ use super::file::{FileError, Records, SnapshotFile};
 use super::meta::Meta;
 use crate::bbolt::ReadAt;
 use crate::compaction::NEVER;
-use crate::hash::hash_record;
+use crate::hash::BodySum;
 use crate::log::{Record, RevisionLog};
 use crate::members::Member;
 use crate::mvcc::index::{Index, Version};
@@ -224,7 +224,7 @@ impl<S: ReadAt> Verification<S> {
             applied_index: 0,
             applied_term: 0,
         };
-        *store = Store::assemble(*store.options(), empty);
+        store.replace(empty);
         Ok(Install { state, records, index: Index::default() })
     }
 }
@@ -272,8 +272,8 @@ impl<S: ReadAt> Install<S> {
         let change = if *tombstone {
             Version::tombstone(*revision)
         } else {
-            let hash = hash_record(*revision, body);
-            Version { revision: *revision, create_revision, version, hash }
+            let body = BodySum::of(body);
+            Version { revision: *revision, create_revision, version, body }
         };
         self.index.append(&key, &change);
         // A tombstone has lease 0, which detaches. Copied, so that a key that stays attached does
@@ -307,7 +307,7 @@ impl<S: ReadAt> Install<S> {
         };
         let log = take_log(store);
         let parts = Parts { index, log, revisions, tables, applied_index, applied_term };
-        *store = Store::assemble(*store.options(), parts);
+        store.replace(parts);
         conf_state
     }
 }

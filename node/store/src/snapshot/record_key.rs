@@ -23,6 +23,27 @@ pub(crate) fn encode(revision: Revision, tombstone: bool) -> Bytes {
     encode_in(&mut BytesMut::with_capacity(KEY_BYTES_MAX), revision, tombstone)
 }
 
+/// A record's key in place.
+pub(crate) struct RecordKey {
+    bytes: [u8; KEY_BYTES_MAX],
+    length: usize,
+}
+
+impl AsRef<[u8]> for RecordKey {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// The same without an allocation.
+pub(crate) fn of(revision: Revision, tombstone: bool) -> RecordKey {
+    let mut bytes = [TOMBSTONE; KEY_BYTES_MAX];
+    bytes[..8].copy_from_slice(&revision.main.to_be_bytes());
+    bytes[8] = SEPARATOR;
+    bytes[9..REVISION_BYTES].copy_from_slice(&revision.sub.to_be_bytes());
+    RecordKey { bytes, length: REVISION_BYTES + usize::from(tombstone) }
+}
+
 /// The same in memory that the keys of many records share; `room` is left without the key.
 pub(super) fn encode_in(room: &mut BytesMut, revision: Revision, tombstone: bool) -> Bytes {
     room.put_i64(revision.main);

@@ -182,9 +182,11 @@ fn a_genuine_member_serves_our_snapshot_and_we_serve_its() {
     run(restore.args(["snapshot", "restore", "--data-dir"]).arg(&data).arg(&path));
 
     let etcd = Etcd::start(&bin, &data);
-    let (from, to) = (store.compact_revision(), store.revision());
+    // Neither remembers what the compaction found.
+    let restored = installed(&path, DigestRule::Required);
+    let (from, to) = (restored.compact_revision(), restored.revision());
     for revision in from..=to {
-        let ours = store.hash_kv(revision).unwrap().hash;
+        let ours = restored.hash_kv(revision).unwrap().hash;
         assert_eq!(etcd.hash_kv(revision), ours, "HashKV at {revision}");
     }
     let keys = etcd.ctl(&["get", "", "--prefix", "--keys-only", "--limit=0"]);
@@ -192,9 +194,9 @@ fn a_genuine_member_serves_our_snapshot_and_we_serve_its() {
     assert!(etcd.ctl(&["lease", "list"]).contains("0000000000000005"));
 
     // It goes on: a put in the middle of our pages, a deletion, a compaction.
-    etcd.ctl(&["put", "registry/0001", "theirs"]);
+    etcd.ctl(&["put", "registry/0001", "vvvvvv"]);
     etcd.ctl(&["del", "registry/05", "--prefix"]);
-    put(&mut store, "registry/0001", 0, 0);
+    put(&mut store, "registry/0001", 6, 0);
     delete(&mut store, "registry/05", "registry/06");
     let at = store.revision();
     etcd.ctl(&["compact", "--physical", &(at - 1).to_string()]);
@@ -204,8 +206,13 @@ fn a_genuine_member_serves_our_snapshot_and_we_serve_its() {
     etcd.ctl(&["snapshot", "save", theirs.to_str().unwrap()]);
     let received = installed(&theirs, DigestRule::Required);
     assert_eq!((received.revision(), received.compact_revision()), (at + 1, at - 1));
-    // At the compacted revision itself the member answers what it computed while compacting, when
-    // what it then dropped was still there.
+    // At the compacted revision itself the member remembers what its compaction found, from the
+    // one before it on, which it knows from the snapshot; and so do we.
+    compact(&mut store, at - 1);
+    prune(&mut store);
+    let ours = store.hash_kv(at - 1).unwrap();
+    assert!(ours.compact_revision < at - 1);
+    assert_eq!(etcd.hash_kv(at - 1), ours.hash, "HashKV at the compacted revision");
     for revision in at..=at + 1 {
         let ours = received.hash_kv(revision).unwrap().hash;
         assert_eq!(etcd.hash_kv(revision), ours, "HashKV at {revision} of its snapshot");

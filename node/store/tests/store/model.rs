@@ -32,12 +32,24 @@ struct Change {
     kv: KeyValue,
 }
 
+/// The hash of what a compaction found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) hash: u32,
+    pub(crate) revision: i64,
+    pub(crate) compact_revision: i64,
+}
+
 #[derive(Clone)]
 pub(crate) struct Model {
     /// By revision.
     states: Vec<State>,
     changes: Vec<Change>,
     compacted: i64,
+    /// Of each compaction, what it found, the oldest first.
+    found: Vec<Found>,
+    /// How many of them were before the last restart.
+    forgotten: usize,
     leases: BTreeSet<i64>,
     /// Changes of the request under way.
     pending: Vec<Change>,
@@ -63,6 +75,8 @@ impl Model {
             states: vec![State::new(), State::new()],
             changes: Vec::new(),
             compacted: -1,
+            found: Vec::new(),
+            forgotten: 0,
             leases: BTreeSet::new(),
             pending: Vec::new(),
             now: State::new(),
@@ -347,8 +361,10 @@ impl Model {
 
     /// Drop changes as etcd's key index does.
     fn compact(&mut self, revision: i64) {
-        self.compacted = revision;
         let kept = self.keep(revision, true);
+        let hash = self.hash_with(revision, &kept);
+        self.found.push(Found { hash, revision, compact_revision: self.compacted });
+        self.compacted = revision;
         self.changes
             .retain(|change| change.main > revision || kept.contains(&(change.main, change.sub)));
     }
@@ -367,7 +383,33 @@ impl Model {
             .collect()
     }
 
+    /// A restart forgets what compactions found.
+    pub(crate) fn restart(&mut self) {
+        self.forgotten = self.found.len();
+    }
+
+    /// What the compaction to this revision found, remembered or not.
+    pub(crate) fn found(&self, revision: i64) -> Option<Found> {
+        self.found.iter().find(|found| found.revision == revision).copied()
+    }
+
+    fn remembered(&self) -> &[Found] {
+        &self.found[self.found.len().saturating_sub(10).max(self.forgotten)..]
+    }
+
+    /// The revisions of the last compactions, and the compacted one, which a restart leaves.
+    pub(crate) fn compactions(&self) -> Vec<i64> {
+        let all = self.remembered().iter().map(|found| found.revision);
+        all.chain([self.compacted]).filter(|revision| *revision > 0).collect()
+    }
+
     fn hash(&self, revision: i64) -> Answer {
+        let is_it = |found: &&Found| found.revision == revision;
+        if let Some(Found { hash, compact_revision, .. }) =
+            self.remembered().iter().find(is_it).copied()
+        {
+            return Ok(Reply::Hash { hash, revision, compact_revision });
+        }
         if revision > 0 && revision < self.compacted {
             return Err(COMPACTED.into());
         }
@@ -375,7 +417,12 @@ impl Model {
             return Err(FUTURE.into());
         }
         let revision = if revision == 0 { self.revision() } else { revision };
-        let keep = self.keep(revision, false);
+        let hash = self.hash_with(revision, &self.keep(revision, false));
+        Ok(Reply::Hash { hash, revision, compact_revision: self.compacted })
+    }
+
+    /// The hash of what is left up to `revision`, but for what is compacted and not in `keep`.
+    fn hash_with(&self, revision: i64, keep: &BTreeSet<(i64, i64)>) -> u32 {
         let mut bytes = b"key".to_vec();
         for change in self.changes.iter().filter(|change| change.main <= revision) {
             let old = change.main <= self.compacted && !keep.is_empty();
@@ -392,7 +439,7 @@ impl Model {
             }
             bytes.extend(change.kv.encode_to_vec());
         }
-        Ok(Reply::Hash { hash: crc32c::crc32c(&bytes), compact_revision: self.compacted })
+        crc32c::crc32c(&bytes)
     }
 }
 

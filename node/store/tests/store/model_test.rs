@@ -29,6 +29,10 @@ proptest! {
             }
             prop_assert_eq!(ours.answer(&request), model.answer(&request), "{:?}", request);
             prop_assert_eq!(ours.store.revision(), model.revision());
+            for revision in model.compactions() {
+                let hash = Request::Hash(revision);
+                prop_assert_eq!(ours.answer(&hash), model.answer(&hash), "{}", revision);
+            }
             if prune {
                 let _ = ours.store.prune_step();
             }

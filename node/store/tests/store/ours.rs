@@ -13,6 +13,7 @@ use quorate_disk::Files;
 use quorate_store::apply::check;
 use quorate_store::compaction::Progress;
 use quorate_store::entry::{self, Applied, Entry, EntryKind};
+use quorate_store::hash::KvHash;
 use quorate_store::mvcc::ReadError;
 use quorate_store::mvcc::range::RangeCursor;
 use quorate_store::store::{Store, StoreOptions};
@@ -36,26 +37,51 @@ impl Files for NoFiles {
     }
 }
 
-/// A store and the log position that it is at.
+/// A store and what was applied to it.
 pub(crate) struct Ours {
     pub(crate) store: Store,
+    log: Vec<Entry>,
 }
 
 impl Ours {
     pub(crate) fn new() -> Self {
-        Self { store: Store::new(Arc::new(NoFiles), StoreOptions::default()) }
+        Self::of(Store::new(Arc::new(NoFiles), StoreOptions::default()))
+    }
+
+    /// An empty store, or one that is not to be replayed.
+    pub(crate) fn of(store: Store) -> Self {
+        Self { store, log: Vec::new() }
+    }
+
+    /// Have another store, and apply to it what it does not have, as a log does after a restart.
+    pub(crate) fn replay(&mut self, store: Store) {
+        self.store = store;
+        self.store.set_replayed_until(self.log.len() as u64);
+        let applied = usize::try_from(self.store.applied_index()).unwrap();
+        for entry in &self.log[applied..] {
+            self.store.apply(entry).unwrap();
+        }
     }
 
     /// Apply an entry.
     pub(crate) fn apply(&mut self, kind: EntryKind, data: Bytes) -> Applied {
-        let index = self.store.applied_index() + 1;
-        self.store.apply(&Entry { index, term: 1, kind, data }).unwrap()
+        let entry = Entry { index: self.store.applied_index() + 1, term: 1, kind, data };
+        let applied = self.store.apply(&entry).unwrap();
+        self.log.push(entry);
+        applied
     }
 
     /// Apply a request.
     pub(crate) fn request(&mut self, kind: RequestKind, message: &impl Message) -> Applied {
         let data = encode(self.store.applied_index() + 1, kind, message);
         self.apply(EntryKind::Normal, data)
+    }
+
+    /// Hash what the last compaction found.
+    pub(crate) fn hash_compaction(&mut self) {
+        while self.store.mvcc().compaction().is_hash_due() {
+            assert_eq!(self.store.prune_step(), Progress::More);
+        }
     }
 
     /// Carry out what compaction decided.
@@ -95,8 +121,9 @@ impl Ours {
             }
             Request::Hash(revision) => {
                 let hash = self.store.hash_kv(*revision).map_err(refused)?;
-                let compact_revision = hash.compact_revision;
-                return Ok(Reply::Hash { hash: hash.hash, compact_revision });
+                let KvHash { hash, revision, compact_revision, current_revision } = hash;
+                assert_eq!(current_revision, self.store.revision());
+                return Ok(Reply::Hash { hash, revision, compact_revision });
             }
             Request::Put(put) => {
                 check::check_put(put)?;
@@ -111,7 +138,9 @@ impl Ours {
                 self.request(RequestKind::Txn, txn).reply?
             }
             Request::Compact(compaction) => {
-                self.request(RequestKind::Compaction, compaction).reply?
+                let reply = self.request(RequestKind::Compaction, compaction).reply?;
+                self.hash_compaction();
+                reply
             }
             Request::Grant(grant) => self.request(RequestKind::LeaseGrant, grant).reply?,
             Request::Revoke(revoke) => self.request(RequestKind::LeaseRevoke, revoke).reply?,

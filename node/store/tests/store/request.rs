@@ -30,7 +30,7 @@ pub(crate) enum Reply {
     Compact(CompactionResponse),
     Grant(LeaseGrantResponse),
     Revoke(LeaseRevokeResponse),
-    Hash { hash: u32, compact_revision: i64 },
+    Hash { hash: u32, revision: i64, compact_revision: i64 },
 }
 
 /// A reply, or the text of an error.

@@ -32,7 +32,8 @@ fn options() -> StoreOptions {
     StoreOptions { log: log_options(), ..StoreOptions::default() }
 }
 
-fn start(disk: &FaultyDisk) -> (Store, Jobs) {
+/// The store that the disk has.
+pub(crate) fn start(disk: &FaultyDisk) -> (Store, Jobs) {
     let files: Arc<dyn Files> = disk.files("");
     let mut loader = IndexLoader::default();
     let open_options = OpenOptions {
@@ -47,7 +48,7 @@ fn start(disk: &FaultyDisk) -> (Store, Jobs) {
 }
 
 /// Run a job to its end; between its steps, `meanwhile` has the store.
-fn run(
+pub(crate) fn run(
     disk: &FaultyDisk,
     store: &mut Store,
     jobs: &mut Jobs,
@@ -101,6 +102,9 @@ proptest! {
                 entries.push(entry);
             }
             let mut prune = |store: &mut Store| { let _ = store.prune_step(); };
+            while store.mvcc().compaction().is_hash_due() {
+                prune(&mut store);
+            }
             match action {
                 0 => run(&disk, &mut store, &mut jobs, JobKind::Flush, &mut prune),
                 1 => run(&disk, &mut store, &mut jobs, JobKind::Checkpoint, &mut prune),
@@ -108,18 +112,22 @@ proptest! {
                 3 => {
                     (store, jobs) = start(&disk);
                     // The log replays what the checkpoint does not have.
+                    store.set_replayed_until(entries.len() as u64);
                     let applied = usize::try_from(store.applied_index()).unwrap();
                     for entry in &entries[applied..] {
                         store.apply(entry).unwrap();
                     }
+                    model.restart();
                 }
                 4 => prune(&mut store),
                 _ => {}
             }
             prop_assert_eq!(store.state_hash(), steady.store.state_hash());
-            let mut restarted = Ours { store };
-            let hash = Request::Hash(0);
-            prop_assert_eq!(restarted.answer(&hash), model.answer(&hash));
+            let mut restarted = Ours::of(store);
+            for revision in model.compactions().into_iter().chain([0]) {
+                let hash = Request::Hash(revision);
+                prop_assert_eq!(restarted.answer(&hash), model.answer(&hash), "{}", revision);
+            }
             if matches!(request, Request::Range(_)) {
                 prop_assert_eq!(restarted.answer(&request), model.answer(&request));
             }

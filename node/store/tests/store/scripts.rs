@@ -135,7 +135,7 @@ fn parse(line: &str) -> Request {
     let words = Words::of(rest);
     let plain = |at: usize| words.plain[at].parse().unwrap();
     match command {
-        "compact" => Request::Compact(CompactionRequest { revision: plain(0), physical: false }),
+        "compact" => Request::Compact(CompactionRequest { revision: plain(0), physical: true }),
         "grant" => Request::Grant(LeaseGrantRequest { id: plain(0), ttl: plain(1) }),
         "revoke" => Request::Revoke(LeaseRevokeRequest { id: plain(0) }),
         "hashkv" => Request::Hash(plain(0)),
@@ -268,8 +268,8 @@ fn print(out: &mut String, answer: &Answer) {
             print_head(out, "", &grant.header, &format!(" id={} ttl={}", grant.id, grant.ttl));
         }
         Ok(Reply::Revoke(revoke)) => print_head(out, "", &revoke.header, ""),
-        Ok(Reply::Hash { hash, compact_revision }) => {
-            writeln!(out, "hash={hash} compact={compact_revision}").unwrap();
+        Ok(Reply::Hash { hash, revision, compact_revision }) => {
+            writeln!(out, "hash={hash} revision={revision} compact={compact_revision}").unwrap();
         }
     }
 }

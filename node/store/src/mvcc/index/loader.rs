@@ -7,6 +7,7 @@ use super::leaf::{LEAF_KEYS_MAX, Leaf};
 use super::node::{Child, Node};
 use super::versions::{Version, Versions};
 use super::{ExportedKey, Index, LoadError};
+use crate::hash::BodySum;
 use crate::revision::Revision;
 
 /// Builds an index leaf by leaf, comparing each key with the one before only.
@@ -62,16 +63,18 @@ impl Loader {
 ///
 /// ```text
 ///   change …     main varint │ sub varint │ version varint │ if it is not 0, a tombstone's:
-///                main - create_revision varint │ hash u64 LE
+///                main - create_revision varint │ checksum u32 LE │
+///                length u32 LE
 /// ```
 pub fn encode_versions(versions: &[Version], out: &mut impl BufMut) {
-    for Version { revision, create_revision, version, hash } in versions {
+    for Version { revision, create_revision, version, body } in versions {
         encode_varint(revision.main.cast_unsigned(), out);
         encode_varint(revision.sub.cast_unsigned(), out);
         encode_varint(version.cast_unsigned(), out);
         if *version != 0 {
             encode_varint(revision.main.wrapping_sub(*create_revision).cast_unsigned(), out);
-            out.put_u64_le(*hash);
+            out.put_u32_le(body.crc);
+            out.put_u32_le(body.length);
         }
     }
 }
@@ -91,8 +94,9 @@ pub fn decode_versions(mut input: &[u8]) -> Option<Vec<Version>> {
             continue;
         }
         let create_revision = revision.main.checked_sub(number()?)?;
-        let hash = input.try_get_u64_le().ok()?;
-        versions.push(Version { revision, create_revision, version, hash });
+        let (crc, length) = (input.try_get_u32_le().ok()?, input.try_get_u32_le().ok()?);
+        let body = BodySum { crc, length };
+        versions.push(Version { revision, create_revision, version, body });
     }
     Some(versions)
 }

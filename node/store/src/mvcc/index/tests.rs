@@ -7,6 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{ExportedKey, Index, Version};
+use crate::hash::BodySum;
 use crate::mvcc::key_range::KeyRange;
 use crate::revision::Revision;
 
@@ -18,6 +19,10 @@ fn key(number: u16) -> Vec<u8> {
         1 => format!("/registry/leases/{number}").into_bytes(),
         _ => number.to_be_bytes().to_vec(),
     }
+}
+
+fn body(number: u32) -> BodySum {
+    BodySum { crc: !number, length: number }
 }
 
 fn change(model: &mut Model, index: &mut Index, key: &[u8], main: i64, delete: bool) {
@@ -34,7 +39,7 @@ fn change(model: &mut Model, index: &mut Index, key: &[u8], main: i64, delete: b
             revision,
             create_revision: live.map_or(main, |live| live.create_revision),
             version: live.map_or(0, |live| live.version) + 1,
-            hash: u64::try_from(main).unwrap(),
+            body: body(u32::try_from(main).unwrap()),
         }
     };
     assert_eq!(index.append(key, &version), before);
@@ -100,7 +105,7 @@ fn of_changes_in_the_compacted_revision_the_last_of_a_key_stays() {
         revision: Revision { main: 2, sub },
         create_revision: 2,
         version,
-        hash: 7,
+        body: body(7),
     };
     let tombstone = |sub| Version::tombstone(Revision { main: 2, sub });
     for changes in [
@@ -228,7 +233,7 @@ fn a_key_with_one_version_costs_little() {
         let key = format!("/registry/pods/namespace-{:06}/pod-{scattered:020}", number % 100);
         let revision = Revision { main: i64::try_from(number).unwrap() + 2, sub: 0 };
         let version =
-            Version { revision, create_revision: revision.main, version: 1, hash: number };
+            Version { revision, create_revision: revision.main, version: 1, body: body(7) };
         index.append(key.as_bytes(), &version);
     }
     let per_key = index.memory_bytes() as f64 / keys as f64;

@@ -1,5 +1,6 @@
 //! One key's history: its changes that compaction has not dropped, oldest first.
 
+use crate::hash::BodySum;
 use crate::revision::Revision;
 
 /// One change of one key.
@@ -11,15 +12,15 @@ pub struct Version {
     pub create_revision: i64,
     /// Puts since the key was created, this one included; 0 for a tombstone.
     pub version: i64,
-    /// The record's share in the state hash; 0 for a tombstone.
-    pub hash: u64,
+    /// Of the record's body; nothing for a tombstone, whose body follows from its key.
+    pub body: BodySum,
 }
 
 impl Version {
     /// The deletion of a key.
     #[must_use]
     pub fn tombstone(revision: Revision) -> Self {
-        Self { revision, create_revision: 0, version: 0, hash: 0 }
+        Self { revision, create_revision: 0, version: 0, body: BodySum::default() }
     }
 
     /// Whether this change deleted the key.
@@ -36,7 +37,7 @@ pub(super) struct Packed {
     main: i64,
     create: i64,
     version: i64,
-    hash: u64,
+    body: BodySum,
     sub: u32,
 }
 
@@ -46,7 +47,7 @@ impl Packed {
             main: version.revision.main,
             create: version.create_revision,
             version: version.version,
-            hash: version.hash,
+            body: version.body,
             sub: u32::try_from(version.revision.sub).expect("under 2^32 changes in one revision"),
         }
     }
@@ -56,7 +57,7 @@ impl Packed {
             revision: Revision { main: self.main, sub: i64::from(self.sub) },
             create_revision: self.create,
             version: self.version,
-            hash: self.hash,
+            body: self.body,
         }
     }
 }
@@ -74,7 +75,7 @@ pub enum Versions {
         /// See [`Version`].
         version: i64,
         /// See [`Version`].
-        hash: u64,
+        body: BodySum,
         /// See [`Version`].
         sub: u32,
     },
@@ -91,8 +92,8 @@ impl Versions {
     /// A history of one change.
     #[must_use]
     pub fn one(version: &Version) -> Self {
-        let Packed { main, create, version, hash, sub } = Packed::new(version);
-        Self::One { main, create, version, hash, sub }
+        let Packed { main, create, version, body, sub } = Packed::new(version);
+        Self::One { main, create, version, body, sub }
     }
 
     /// The history that consists of `versions`, ascending; `None` if there are none.
@@ -119,8 +120,8 @@ impl Versions {
     #[must_use]
     pub fn nth(&self, at: usize) -> Option<Version> {
         match *self {
-            Self::One { main, create, version, hash, sub } => {
-                (at == 0).then(|| Packed { main, create, version, hash, sub }.unpack())
+            Self::One { main, create, version, body, sub } => {
+                (at == 0).then(|| Packed { main, create, version, body, sub }.unpack())
             }
             Self::Many(ref history) => history.0.get(at).map(Packed::unpack),
         }
@@ -170,12 +171,12 @@ impl Versions {
     pub(super) fn push(&mut self, version: &Version) {
         assert!(version.revision > self.latest().revision, "a key's revisions ascend");
         match self {
-            Self::One { main, create, version: count, hash, sub } => {
+            Self::One { main, create, version: count, body, sub } => {
                 let first = Packed {
                     main: *main,
                     create: *create,
                     version: *count,
-                    hash: *hash,
+                    body: *body,
                     sub: *sub,
                 };
                 *self = Self::Many(History(vec![first, Packed::new(version)]));

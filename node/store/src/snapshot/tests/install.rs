@@ -18,6 +18,7 @@ use super::super::*;
 use super::{NoFiles, drain};
 use crate::compaction;
 use crate::entry::{Applied, Entry, EntryKind};
+use crate::hash::Remembered;
 use crate::store::{Store, StoreOptions};
 
 pub(super) fn empty() -> Store {
@@ -111,12 +112,18 @@ fn apply(store: &mut Store, kind: EntryKind, data: Vec<u8>) -> Applied {
     store.apply(&entry).unwrap()
 }
 
+/// What compactions found is hashed and forgotten at once: a file has nothing of it.
 pub(super) fn act(store: &mut Store, act: &Act) -> Option<Applied> {
     let Some(request) = request(act, store.revision()) else {
         store.prune_step();
         return None;
     };
-    Some(apply(store, EntryKind::Normal, request.encode_to_vec()))
+    let applied = apply(store, EntryKind::Normal, request.encode_to_vec());
+    while store.mvcc().compaction().is_hash_due() {
+        store.prune_step();
+    }
+    store.mvcc_mut().remember(Remembered::default());
+    Some(applied)
 }
 
 fn verify(file: Bytes) -> Result<Verification<Bytes>, InstallError> {

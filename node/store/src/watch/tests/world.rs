@@ -2,7 +2,7 @@
 
 use quorate_api::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchResponse};
 
-use crate::compaction::Progress;
+use crate::compaction::{Progress, Trace};
 use crate::log::{LogOptions, Record};
 use crate::mvcc::Mvcc;
 use crate::mvcc::record::Content;
@@ -42,7 +42,7 @@ pub(super) fn apply(mvcc: &mut Mvcc, entry: &Entry) -> Vec<Record> {
             mvcc.commit()
         }
         Entry::Compact(revision) => {
-            mvcc.schedule_compaction(*revision);
+            mvcc.schedule_compaction(*revision, Trace::Hash);
             Vec::new()
         }
     }

@@ -212,6 +212,7 @@ pub(super) fn decode(request: &Request, value: &Value) -> Reply {
         Request::Revoke(_) => Reply::Revoke(LeaseRevokeResponse { header: header(value) }),
         Request::Hash(_) => Reply::Hash {
             hash: u32::try_from(number(&value["hash"])).unwrap(),
+            revision: number(&value["hash_revision"]),
             compact_revision: number(&value["compact_revision"]),
         },
     }

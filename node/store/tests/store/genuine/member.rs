@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub(super) fn program() -> Option<PathBuf> {
 
 /// A running member.
 pub(super) struct Member {
+    command: Command,
     process: Child,
     address: String,
     folder: PathBuf,
@@ -39,14 +40,15 @@ fn free_address() -> String {
 }
 
 impl Member {
-    pub(super) fn start(program: &PathBuf) -> Self {
+    pub(super) fn start(program: &Path) -> Self {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let name = format!("quorate-genuine-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         let (address, peers) = (free_address(), free_address());
         let (clients, peers) = (format!("http://{address}"), format!("http://{peers}"));
-        let process = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["--name", "one", "--unsafe-no-fsync", "--log-level", "error"])
             .arg("--data-dir")
             .arg(&folder)
@@ -54,13 +56,25 @@ impl Member {
             .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
             .args(["--initial-cluster", &format!("one={peers}")])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let member = Self { process, address, folder };
+            .stderr(Stdio::null());
+        let process = command.spawn().unwrap();
+        let member = Self { command, process, address, folder };
+        member.wait_for_start();
+        member
+    }
+
+    /// Kill the member, and start it again with what it has on its disk.
+    pub(super) fn restart(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = self.command.spawn().unwrap();
+        self.wait_for_start();
+    }
+
+    fn wait_for_start(&self) {
         for _ in 0..START_TRIES {
-            if member.post("/v3/maintenance/status", "{}").is_some() {
-                return member;
+            if self.post("/v3/maintenance/status", "{}").is_some() {
+                return;
             }
             wait();
         }

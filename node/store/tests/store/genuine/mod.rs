@@ -7,18 +7,29 @@
 mod json;
 mod member;
 
+use std::path::Path;
+
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use quorate_api::etcdserverpb::{CompactionRequest, PutRequest};
+use quorate_store::jobs::JobKind;
+use sim_disk::FaultyDisk;
 
 use self::member::Member;
 use crate::generate;
 use crate::ours::Ours;
 use crate::request::{Reply, Request};
+use crate::restart;
 use crate::scripts::{self, Step};
 
 /// Requests of one history: a few seconds' worth.
 const REQUESTS: usize = 3000;
+
+/// Restarts of another.
+const STARTS: usize = 6;
+
+/// Requests before each of them.
+const REQUESTS_OF_START: usize = 200;
 
 #[test]
 fn says_what_genuine_etcd_says() {
@@ -26,19 +37,40 @@ fn says_what_genuine_etcd_says() {
         eprintln!("SKIPPED: no genuine etcd; build it with e2e/genuine-etcd");
         return;
     };
-    let mut genuine = Member::start(&program);
-    let mut ours = Ours::new();
+    let mut pair = Pair::new(&program, Ours::new());
+    pair.run(&mut TestRunner::deterministic(), REQUESTS);
+    assert!(pair.compacted.len() > REQUESTS / 60, "{} compactions", pair.compacted.len());
+    assert!(pair.hashes > REQUESTS / 5, "{} hashes were compared", pair.hashes);
+}
+
+#[test]
+fn says_what_genuine_etcd_says_after_restarts() {
+    let Some(program) = member::program() else {
+        eprintln!("SKIPPED: no genuine etcd; build it with e2e/genuine-etcd");
+        return;
+    };
+    let disk = FaultyDisk::new(7);
+    let (store, mut jobs) = restart::start(&disk);
+    let mut pair = Pair::new(&program, Ours::of(store));
     let mut runner = TestRunner::deterministic();
-    let mut hashes = 0;
-    for _ in 0..REQUESTS {
-        let request = generate::request().new_tree(&mut runner).unwrap().current();
-        let request = generate::place(request, ours.store.revision());
-        hashes += compare(&mut ours, &mut genuine, &request);
-        if ours.store.revision() % 3 == 0 {
-            ours.prune();
+    for start in 0..STARTS {
+        pair.run(&mut runner, REQUESTS_OF_START);
+        if start % 2 == 0 {
+            let store = &mut pair.ours.store;
+            restart::run(&disk, store, &mut jobs, JobKind::Checkpoint, &mut |_| {});
+            pair.run(&mut runner, start);
+        }
+        pair.genuine.restart();
+        let store;
+        (store, jobs) = restart::start(&disk);
+        pair.ours.replay(store);
+        pair.compare_compactions();
+        for revision in 0..=pair.ours.store.revision() + 1 {
+            pair.compare(&Request::Hash(revision));
         }
     }
-    assert!(hashes > REQUESTS / 30, "{hashes} hashes were compared");
+    let remembered = pair.ours.store.mvcc().compaction().remembered();
+    assert_eq!(remembered.iter().count(), 0, "a restart forgets them");
 }
 
 #[test]
@@ -54,8 +86,7 @@ fn genuine_etcd_prints_what_the_scripts_say() {
         let printed = scripts::run(&script, &mut |step| {
             let mine = ours.step(step);
             match step {
-                // Compactions leave hashes of their own behind: other tests compare these.
-                Step::Ask(Request::Hash(_)) | Step::Prune => mine,
+                Step::Prune => mine,
                 Step::Ask(request) => Some(genuine.answer(request)),
             }
         });
@@ -69,8 +100,7 @@ fn hashes_as_genuine_etcd_when_nothing_is_left() {
         eprintln!("SKIPPED: no genuine etcd; build it with e2e/genuine-etcd");
         return;
     };
-    let mut genuine = Member::start(&program);
-    let mut ours = Ours::new();
+    let mut pair = Pair::new(&program, Ours::new());
     let put = |key: &'static str| {
         Request::Put(PutRequest { key: key.into(), value: "v".into(), ..Default::default() })
     };
@@ -81,31 +111,60 @@ fn hashes_as_genuine_etcd_when_nothing_is_left() {
     };
     // At the end no key is left; one compaction is exactly at a deletion.
     let steps = [put("a"), put("b"), delete("a"), put("a"), delete("a"), delete("b"), put("c")];
-    let mut hashes = 0;
     for (step, compacted) in steps.iter().zip([0, 0, 0, 4, 0, 6, 0]) {
-        compare(&mut ours, &mut genuine, step);
+        pair.compare(step);
         if compacted > 0 {
             let compaction = CompactionRequest { revision: compacted, physical: true };
-            compare(&mut ours, &mut genuine, &Request::Compact(compaction));
+            pair.compare(&Request::Compact(compaction));
         }
-        for revision in 0..=ours.store.revision() {
-            hashes += compare(&mut ours, &mut genuine, &Request::Hash(revision));
+        for revision in 0..=pair.ours.store.revision() {
+            pair.compare(&Request::Hash(revision));
         }
     }
-    assert!(hashes > 20, "{hashes} hashes were compared");
+    assert!(pair.hashes > 20, "{} hashes were compared", pair.hashes);
 }
 
-/// Compare one answer; 1 if it was a hash that can be compared.
-fn compare(ours: &mut Ours, genuine: &mut Member, request: &Request) -> usize {
-    let theirs = genuine.answer(request);
-    let mine = ours.answer(request);
-    // The last compactions leave their hashes behind, each over the history from the compaction
-    // before it on; these are answered even when the revision is compacted.
-    if let Ok(Reply::Hash { compact_revision, .. }) = &theirs
-        && *compact_revision != ours.store.compact_revision()
-    {
-        return 0;
+/// One history in both.
+struct Pair {
+    ours: Ours,
+    genuine: Member,
+    /// The revisions that were compacted to.
+    compacted: Vec<i64>,
+    /// Hashes that were compared.
+    hashes: usize,
+}
+
+impl Pair {
+    fn new(program: &Path, ours: Ours) -> Self {
+        Self { ours, genuine: Member::start(program), compacted: Vec::new(), hashes: 0 }
     }
-    assert_eq!(mine, theirs, "revision {}: {request:?}", ours.store.revision());
-    usize::from(matches!(mine, Ok(Reply::Hash { .. })))
+
+    fn compare(&mut self, request: &Request) {
+        let theirs = self.genuine.answer(request);
+        let mine = self.ours.answer(request);
+        assert_eq!(mine, theirs, "revision {}: {request:?}", self.ours.store.revision());
+        self.hashes += usize::from(matches!(mine, Ok(Reply::Hash { .. })));
+        if let (Request::Compact(compaction), Ok(_)) = (request, mine) {
+            self.compacted.push(compaction.revision);
+            self.compare_compactions();
+        }
+    }
+
+    /// Compare hashes where the last compactions were, more than are remembered.
+    fn compare_compactions(&mut self) {
+        for at in self.compacted.len().saturating_sub(12)..self.compacted.len() {
+            self.compare(&Request::Hash(self.compacted[at]));
+        }
+    }
+
+    /// A random history, from this one on.
+    fn run(&mut self, runner: &mut TestRunner, requests: usize) {
+        for _ in 0..requests {
+            let request = generate::request().new_tree(runner).unwrap().current();
+            self.compare(&generate::place(request, self.ours.store.revision()));
+            if self.ours.store.revision() % 3 == 0 {
+                self.ours.prune();
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use judge::check::durability::FinalState;
 use judge::check::lease::Terms;
 use judge::check::linearizable::Linearization;
@@ -193,10 +193,12 @@ async fn compare_hashes(run: &Run, agreement: &Agreement) -> anyhow::Result<Resu
     for voter in voters {
         let admin = run.cluster.borrow().admin(&[voter])?;
         for _ in 0..2 {
-            let request = pb::HashKvRequest { revision: agreement.revision };
+            // As the current one: of a revision that was compacted to, some may remember a hash.
+            let request = pb::HashKvRequest::default();
             let answer = admin.hash_kv(request).await.with_context(|| format!("m{voter}"))?;
             let (member, compacted) = (MemberId(u64::from(voter)), answer.compact_revision);
-            let revision = agreement.revision;
+            let revision = answer.hash_revision;
+            ensure!(revision == agreement.revision, "m{voter} is at revision {revision}");
             let seen = hashes.observe_hash_kv(now, member, revision, compacted, answer.hash);
             if let Err(violation) = seen {
                 return Ok(Err(violation));

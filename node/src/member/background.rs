@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use quorate_disk::{Disk as _, RealDisk, Ticket};
 use quorate_member::{Allowed, JobRunner, Progress};
 use quorate_replica::Event;
+use quorate_store::hash::{CompactionHasher, HasherStep};
 use quorate_store::jobs::{JobError, JobKind, Outcome};
 
 use super::core::error_chain;
@@ -61,6 +62,8 @@ struct Job {
 
 struct Tools {
     runner: JobRunner,
+    /// What hashes the compaction that is to be carried out next.
+    hasher: Option<CompactionHasher>,
     disk: Option<RealDisk>,
     full_until: Option<Instant>,
     job: Job,
@@ -80,6 +83,7 @@ impl Background {
             has_checkpoint: Condvar::new(),
             tools: Mutex::new(Tools {
                 runner,
+                hasher: None,
                 disk: Some(disk),
                 full_until: None,
                 job: Job::default(),
@@ -106,7 +110,11 @@ impl Background {
     pub(super) fn begin_install(&self, shared: &Shared) {
         self.set_work(Work::Flush);
         let mut tools = self.tools.lock();
-        tools.runner.abort(&mut *shared.store.write());
+        let mut store = shared.store.write();
+        tools.runner.abort(&mut *store);
+        if tools.hasher.take().is_some() {
+            store.mvcc_mut().give_hash_up();
+        }
     }
 
     /// Wait until a checkpoint holds this index; whether it does.
@@ -216,15 +224,17 @@ impl Shared {
 
     fn background_turn(&self, work: Work) -> Turn {
         let mut tools = self.background.tools.lock();
-        let Tools { runner, disk, full_until, job } = &mut *tools;
+        let Tools { runner, hasher, disk, full_until, job } = &mut *tools;
         let Some(disk) = disk else { return Turn::Wait };
         let mut completions = Vec::new();
         disk.poll(&mut completions);
         for completion in completions {
             runner.on_completion(completion);
         }
+        let is_hashing = work == Work::All && self.hash_compaction(hasher);
+        let idle_turn = if is_hashing { Turn::More } else { Turn::Wait };
         if runner.is_waiting() || full_until.is_some_and(|until| Instant::now() < until) {
-            return Turn::Wait;
+            return idle_turn;
         }
         *full_until = None;
         let is_idle = runner.running().is_none() && work == Work::All;
@@ -252,7 +262,7 @@ impl Shared {
         job.stepped += began.elapsed();
         metrics::writing_checkpoint(runner.running() == Some(JobKind::Checkpoint));
         match progress {
-            Ok(Progress::Idle | Progress::Waiting) => Turn::Wait,
+            Ok(Progress::Idle | Progress::Waiting) => idle_turn,
             Ok(Progress::More) => Turn::More,
             Ok(Progress::Done(outcome)) => {
                 let needed_after = runner.jobs().log_needed_after();
@@ -282,6 +292,26 @@ impl Shared {
                 Turn::Wait
             }
         }
+    }
+
+    /// A step of a compaction's hash, if one is due; whether it was. Jobs go on in between: the
+    /// next compaction may be decided soon, and would have no hash if this one's was not complete.
+    fn hash_compaction(&self, hasher: &mut Option<CompactionHasher>) -> bool {
+        if hasher.is_none() && self.store.read().mvcc().compaction().is_hash_due() {
+            self.background.compaction_began.lock().get_or_insert(Instant::now());
+            *hasher = self.store.write().mvcc_mut().lend_hasher();
+        }
+        let Some(running) = hasher else { return false };
+        match running.next() {
+            HasherStep::Select => running.select(self.store.read().mvcc()),
+            HasherStep::Join => {
+                if let Some(hash) = running.join() {
+                    *hasher = None;
+                    self.store.write().mvcc_mut().give_hash(hash);
+                }
+            }
+        }
+        true
     }
 
     /// A step of compaction, if one is due.

@@ -9,8 +9,9 @@ use super::Member;
 use crate::metrics;
 
 impl Member {
-    /// The hash of all changes up to a revision; 0 means the current one. A compaction meanwhile
-    /// may take records away, and then it begins anew.
+    /// The hash of all changes up to a revision; 0 means the current one. Where a compaction left
+    /// a hash behind, it is that. A compaction meanwhile may take records away, and then it begins
+    /// anew.
     ///
     /// # Errors
     /// The revision is compacted or not there yet, or the disk does not give back what was written.
@@ -21,12 +22,15 @@ impl Member {
                 let store = self.readable_store().await;
                 (KvHasher::new(store.mvcc(), revision)?, store.compact_revision())
             };
+            let is_computed = !hasher.is_remembered();
             loop {
                 {
                     let store = self.readable_store().await;
                     match hasher.step(store.mvcc()) {
                         Ok(Some(hash)) => {
-                            metrics::keys_hashed(began.elapsed());
+                            if is_computed {
+                                metrics::keys_hashed(began.elapsed());
+                            }
                             return Ok(hash);
                         }
                         Ok(None) => {}

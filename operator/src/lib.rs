@@ -1,7 +1,9 @@
 //! The Kubernetes operator of Quorate clusters.
 //!
-//! What there is of it: the command that prints the definitions of the resources.
+//! What there is of it: the command that prints the definitions of the resources, and the pure parts
+//! of [`cluster`].
 
+pub mod cluster;
 mod definitions;
 
 use std::process::ExitCode;

@@ -94,6 +94,28 @@ pub enum Reason {
     Paused,
     /// `spec.hibernate`.
     Hibernating,
+    /// There are objects of an earlier cluster of this name.
+    Leftovers,
+    /// A member does not answer.
+    MemberDown,
+    /// A member did not come back with something new.
+    UpdateStuck,
+    /// A backup comes before what is asked for.
+    BackupFirst,
+    /// A member has no room.
+    NoSpace,
+    /// Volumes are getting larger.
+    GrowingVolumes,
+    /// Certificates are being renewed.
+    RenewingCertificates,
+    /// A certificate ends soon or has ended.
+    CertificatesExpiring,
+    /// The cluster is being rebuilt from the survivor of a lost majority.
+    Recovering,
+    /// The members are being started again.
+    Waking,
+    /// Nobody asked for it.
+    NotConfigured,
 }
 
 impl Reason {
@@ -113,6 +135,17 @@ impl Reason {
             Self::ClusterIdMismatch => "ClusterIdMismatch",
             Self::Paused => "Paused",
             Self::Hibernating => "Hibernating",
+            Self::Leftovers => "Leftovers",
+            Self::MemberDown => "MemberDown",
+            Self::UpdateStuck => "UpdateStuck",
+            Self::BackupFirst => "BackupFirst",
+            Self::NoSpace => "NoSpace",
+            Self::GrowingVolumes => "GrowingVolumes",
+            Self::RenewingCertificates => "RenewingCertificates",
+            Self::CertificatesExpiring => "CertificatesExpiring",
+            Self::Recovering => "Recovering",
+            Self::Waking => "Waking",
+            Self::NotConfigured => "NotConfigured",
         }
     }
 }

@@ -1,3 +1,5 @@
 //! The operator's tests.
 
 mod definitions;
+mod model;
+mod plan;

@@ -78,9 +78,12 @@ pub struct MemberStatus {
     /// The version that it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Since when it has been as it is.
+    /// Since when it has been healthy, or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+    /// The uid of the volume claim on which it was last healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
 }
 
 /// What a member is.
@@ -111,7 +114,7 @@ pub enum MemberHealth {
     Starting,
     /// It answers.
     Healthy,
-    /// It does not answer.
+    /// It does not answer, or has no leader.
     Unreachable,
     /// It says that its data are damaged.
     Corrupt,

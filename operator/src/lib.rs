@@ -1,10 +1,11 @@
 //! The Kubernetes operator of Quorate clusters.
 //!
 //! What there is of it: the command that prints the definitions of the resources, and the pure parts
-//! of [`cluster`].
+//! of [`cluster`] and [`tls`].
 
 pub mod cluster;
 mod definitions;
+pub mod tls;
 
 use std::process::ExitCode;
 

@@ -4,8 +4,9 @@
 //!   observe ─▶ validate ─▶ plan ─▶ status ─▶ build ─▶ apply      one step, then again
 //! ```
 //!
-//! [`observed`], [`validate`], [`plan`], [`status`] and `build` are values in, values out.
+//! [`observed`], [`validate`], [`plan`], [`status`] and [`build`] are values in, values out.
 
+pub mod build;
 pub mod names;
 pub mod observed;
 pub mod plan;

@@ -17,7 +17,7 @@ use crate::LocalName;
 pub use backup::{BackupPlan, Retention};
 pub use bootstrap::{Bootstrap, CloneSource, JoinSource, RestoreSource};
 pub use config::{AutoCompaction, CompactionMode, Config, OWNED_FLAGS};
-pub use pod::{ClientService, Disruption, Monitoring, PodTemplate, ServiceType};
+pub use pod::{ClientService, Disruption, Monitoring, PodOverrides, PodTemplate, ServiceType};
 pub use status::{
     BackupSummary, ClusterStatus, MemberHealth, MemberRole, MemberStatus, Operation, TlsStatus,
 };

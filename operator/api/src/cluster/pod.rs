@@ -44,7 +44,20 @@ pub struct PodTemplate {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,
+    /// What is merged into the pods' specification at the end. Lists of things with names are
+    /// merged by name; null removes a field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overrides: Option<PodOverrides>,
 }
+
+/// A part of a pod's specification.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline)]
+pub struct PodOverrides(
+    #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+    pub  serde_json::Map<String, serde_json::Value>,
+);
 
 /// How many members may be taken away by others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

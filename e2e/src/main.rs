@@ -6,12 +6,16 @@
 //!   e2e damage           every file of a member, damaged place by place
 //!   e2e constant-server  what the benchmark measures as the floor of gRPC
 //!   e2e prometheus       alerts in a genuine Prometheus; e2e/prometheus gets it and runs this
+//!   e2e writer           what scenarios on Kubernetes have as a client; e2e/run starts it
+//!   e2e definitions      the definitions of the resources, on the API server of kubectl
+//!   e2e rights           the operator's role, beside the calls that it made
 //! ```
 
 use std::process::ExitCode;
 
 mod bench;
 mod constant;
+mod kubernetes;
 mod load;
 mod process;
 mod prometheus;
@@ -21,7 +25,10 @@ const USAGE: &str = "usage: e2e bench [--help]
        e2e torture [--help]
        e2e damage [--help]
        e2e constant-server ADDRESS
-       e2e prometheus QUORATE FOLDER";
+       e2e prometheus QUORATE FOLDER
+       e2e writer [--tls FOLDER] ENDPOINT…
+       e2e definitions NAMESPACE
+       e2e rights ROLES.json AUDIT.log [GROUP…]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -33,6 +40,12 @@ fn main() -> ExitCode {
             Some(address) => constant::run(address),
             None => Err(anyhow::anyhow!("{USAGE}")),
         },
+        Some("writer") => kubernetes::writer::run(arguments.collect()),
+        Some("definitions") => match arguments.next() {
+            Some(namespace) => kubernetes::definitions::run(&namespace),
+            None => Err(anyhow::anyhow!("{USAGE}")),
+        },
+        Some("rights") => kubernetes::rights::run(&arguments.collect::<Vec<_>>()),
         Some("prometheus") => prometheus::run(arguments.collect()),
         _ => Err(anyhow::anyhow!("{USAGE}")),
     };

@@ -2,6 +2,7 @@
 
 mod build;
 mod certificates;
+mod charts;
 mod definitions;
 mod golden;
 mod model;

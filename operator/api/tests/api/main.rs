@@ -1,5 +1,6 @@
 //! What the resources' definitions take and refuse.
 
 mod defaults;
+mod examples;
 mod rules;
 mod shape;

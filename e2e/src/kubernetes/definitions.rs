@@ -230,7 +230,7 @@ fn collect(schema: &Value, path: &mut Vec<String>, wrong: &mut Vec<(Vec<String>,
             add(json!("NobodyKnows"));
         }
         if schema["pattern"].is_string() {
-            add(json!("\u{2603} !"));
+            add(json!("/\u{2603} !"));
         }
         if let Some(longest) = schema["maxLength"].as_u64() {
             add(json!("a".repeat(longest as usize + 1)));

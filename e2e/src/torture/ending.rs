@@ -40,7 +40,8 @@ struct Agreement {
     revision: i64,
     term: u64,
     kvs: Vec<KeyValue>,
-    leases: Vec<i64>,
+    /// The leases, and when they were asked for.
+    leases: (Time, Vec<i64>),
 }
 
 /// Wait until the healed cluster agrees and all watchers have everything; then judge.
@@ -81,7 +82,7 @@ pub(super) async fn conclude(run: &Run) -> anyhow::Result<Result<Linearization, 
             stable: stable.map(|(since, _)| (since, now)).into_iter().collect(),
             leader_grace: LEADER_GRACE,
             checkpoint_interval: None,
-            ending: Some((now, leases)),
+            ending: Some(leases),
         },
         after_restart: AfterRestart::MayGoBack,
         last: Some(FinalState { revision, kvs, changes }),
@@ -127,8 +128,9 @@ async fn agree(
         *stable = Some((run.stage.borrow().now(), term));
     }
     let all = run.cluster.borrow().admin(&voters)?;
+    let asked = run.stage.borrow().now();
     let leases = all.lease_leases(pb::LeaseLeasesRequest {}).await?;
-    let leases = leases.leases.iter().map(|lease| lease.id).collect();
+    let leases = (asked, leases.leases.iter().map(|lease| lease.id).collect());
     let mut answer: Option<(i64, Vec<KeyValue>)> = None;
     for voter in voters {
         let (revision, kvs) = read_all(run, voter, number).await?;

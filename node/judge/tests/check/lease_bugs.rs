@@ -230,6 +230,19 @@ fn changes_of_leader_add_no_more_than_they_may() {
     expect("B06: a lease from nowhere", result, Some(Rule::LeaseGone));
 }
 
+/// Leases end also while their end is looked at.
+#[test]
+fn a_lease_that_is_there_may_go_afterwards() {
+    for (seconds, wanted) in [(4, None), (6, Some(Rule::LeaseGone))] {
+        let mut script = granted();
+        revoke(&mut script, 5000);
+        let ending = Some((Time::from_secs(seconds), vec![ID]));
+        let terms = Terms { ending, ..terms() };
+        let found = check(&script.history, &script.linearize(), &terms);
+        expect("there at the end", found, wanted);
+    }
+}
+
 /// The leader counts anew at 8 s, and nobody knows whether the renewal of that time came.
 #[test]
 fn a_renewal_that_may_not_have_come_leaves_the_grace_of_a_new_leader() {

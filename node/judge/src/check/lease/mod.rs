@@ -268,7 +268,8 @@ impl Judge<'_> {
             if life.granted_twice {
                 continue;
             }
-            if let Some((gone, why)) = &life.gone {
+            // It may have gone after it was asked for.
+            if let Some((gone, why)) = life.gone.as_ref().filter(|(gone, _)| gone <= at) {
                 let text = format!("lease {id} is there, but was gone at {gone}: {why}");
                 return Err(Violation::at(Rule::LeaseGone, *at, text));
             }

@@ -6,15 +6,15 @@
 //!
 //! | module | what it sees to |
 //! |---|---|
-//! | [`begin`] | the first member, the cluster's id |
-//! | [`recover`] | a lost majority that is given up |
-//! | [`sleep`] | stopping and starting all members |
-//! | [`absent`] | nobody can say who belongs to the cluster |
-//! | [`flight`] | what was begun: members that were removed, learners, members without objects |
-//! | [`heal`] | damaged and dead members, alarms |
-//! | [`scale`] | too few members, too many |
-//! | [`update`] | something new for members that run |
-//! | [`grow`] | volumes |
+//! | `begin` | the first member, the cluster's id |
+//! | `recover` | a lost majority that is given up |
+//! | `sleep` | stopping and starting all members |
+//! | `absent` | nobody can say who belongs to the cluster |
+//! | `flight` | what was begun: members that were removed, learners, members without objects |
+//! | `heal` | damaged and dead members, alarms |
+//! | `scale` | too few members, too many |
+//! | `update` | something new for members that run |
+//! | `grow` | volumes |
 //!
 //! Invariants (the model test in `tests/operator/model` breaks when one does):
 //! - There is never more than one learner that the operator added.

@@ -189,15 +189,13 @@ fn is_other(peer: &member_json::Member, own: &Own, answer: &Result<HashKvRespons
 mod tests {
     use super::*;
 
+    fn hash(hash: u32, compact_revision: i64) -> HashKvResponse {
+        HashKvResponse { header: None, hash, compact_revision, hash_revision: 9 }
+    }
+
     #[test]
     fn only_other_data_at_the_same_state_are_other() {
         let peer = member_json::Member::default();
-        let hash = |hash, compact_revision| HashKvResponse {
-            header: None,
-            hash,
-            compact_revision,
-            hash_revision: 9,
-        };
         let own = Own { data: hash(1, 5), remembered: None };
         assert!(is_other(&peer, &own, &Ok(hash(2, 5))));
         assert!(!is_other(&peer, &own, &Ok(hash(1, 5))));
@@ -209,12 +207,6 @@ mod tests {
     #[test]
     fn what_a_peer_remembers_is_compared_with_what_this_member_does() {
         let peer = member_json::Member::default();
-        let hash = |hash, compact_revision| HashKvResponse {
-            header: None,
-            hash,
-            compact_revision,
-            hash_revision: 9,
-        };
         let remembered = CompactionHash { hash: 3, revision: 9, compact_revision: 4 };
         let own = Own { data: hash(1, 9), remembered: Some(remembered) };
         assert!(!is_other(&peer, &own, &Ok(hash(3, 4))));

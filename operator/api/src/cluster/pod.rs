@@ -50,12 +50,12 @@ pub struct PodTemplate {
     pub overrides: Option<PodOverrides>,
 }
 
-/// A part of a pod's specification.
+/// A part of a pod's specification, which has fewer fields than are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct PodOverrides(
-    #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+    #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true, "maxProperties" = 64))]
     pub  serde_json::Map<String, serde_json::Value>,
 );
 

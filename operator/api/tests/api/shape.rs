@@ -49,7 +49,7 @@ fn what_users_write_is_bounded() {
     for (kind, schema) in schemas() {
         let spec = schema.properties.expect("properties").remove("spec").expect("spec");
         walk(&kind, &spec, &mut |path, schema| {
-            let foreign = ["affinity", "overrides", "resources", "tolerations", "topologySpread"];
+            let foreign = ["affinity", "resources", "tolerations", "topologySpread"];
             if foreign.iter().any(|name| path.contains(name)) {
                 return;
             }

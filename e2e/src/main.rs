@@ -3,6 +3,7 @@
 //! ```text
 //!   e2e bench            quorate and genuine etcd side by side: a table of ratios
 //!   e2e torture          clusters while things go wrong, judged by what their clients saw
+//!   e2e soak             members under churn: do memory, files and disk stay?
 //!   e2e damage           every file of a member, damaged place by place
 //!   e2e constant-server  what the benchmark measures as the floor of gRPC
 //!   e2e prometheus       alerts in a genuine Prometheus; e2e/prometheus gets it and runs this
@@ -19,10 +20,12 @@ mod kubernetes;
 mod load;
 mod process;
 mod prometheus;
+mod soak;
 mod torture;
 
 const USAGE: &str = "usage: e2e bench [--help]
        e2e torture [--help]
+       e2e soak [--help]
        e2e damage [--help]
        e2e constant-server ADDRESS
        e2e prometheus QUORATE FOLDER
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let result = match arguments.next().as_deref() {
         Some("bench") => bench::run(arguments.collect()),
         Some("torture") => torture::run(arguments.collect()),
+        Some("soak") => soak::run(arguments.collect()),
         Some("damage") => torture::sweep::run(&arguments.collect::<Vec<_>>()),
         Some("constant-server") => match arguments.next().and_then(|text| text.parse().ok()) {
             Some(address) => constant::run(address),

@@ -109,6 +109,16 @@ impl Cluster {
         self.members.iter().map(|member| cpu::resident_bytes(member.id())).sum()
     }
 
+    /// Files that all members have open.
+    pub(crate) fn open_files(&self) -> anyhow::Result<u64> {
+        self.members.iter().map(|member| cpu::open_files(member.id())).sum()
+    }
+
+    /// Threads of all members.
+    pub(crate) fn threads(&self) -> anyhow::Result<u64> {
+        self.members.iter().map(|member| cpu::threads(member.id())).sum()
+    }
+
     /// What all members' folders occupy.
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.members.iter().map(|member| disk_bytes(&member.data())).sum()

@@ -35,6 +35,21 @@ pub(crate) fn resident_bytes(process: u32) -> anyhow::Result<u64> {
     kilobytes_of(process, "Rss:")
 }
 
+/// Files that a process has open, sockets among them.
+pub(crate) fn open_files(process: u32) -> anyhow::Result<u64> {
+    entries_of(&format!("/proc/{process}/fd"))
+}
+
+/// Threads of a process.
+pub(crate) fn threads(process: u32) -> anyhow::Result<u64> {
+    entries_of(&format!("/proc/{process}/task"))
+}
+
+fn entries_of(folder: &str) -> anyhow::Result<u64> {
+    let entries = fs::read_dir(folder).with_context(|| format!("{folder} cannot be read"))?;
+    Ok(u64::try_from(entries.count())?)
+}
+
 fn kilobytes_of(process: u32, name: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{process}/smaps_rollup");
     let text = read(Path::new(&path))?;

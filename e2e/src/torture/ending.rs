@@ -54,7 +54,15 @@ pub(super) async fn conclude(run: &Run) -> anyhow::Result<Result<Linearization, 
     let mut stable: Option<(Time, u64)> = None;
     let agreement = loop {
         let problem = match agree(run, &mut number, &mut stable).await {
-            Ok(agreement) if is_quiet(run, &agreement) => break agreement,
+            Ok(agreement) if is_quiet(run, &agreement) => {
+                match compare_hashes(run, &agreement).await? {
+                    Hashes::Equal => break agreement,
+                    Hashes::Different(violation) => return Ok(Err(violation)),
+                    Hashes::Later { voter, revision } => {
+                        format!("m{voter} has gone on to revision {revision}")
+                    }
+                }
+            }
             Ok(_) => "watchers lag".to_owned(),
             Err(error) => format!("{error:#}"),
         };
@@ -69,9 +77,6 @@ pub(super) async fn conclude(run: &Run) -> anyhow::Result<Result<Linearization, 
         let stage = run.stage.borrow();
         (stage.now(), stage.witness.changes.clone())
     };
-    if let Err(violation) = compare_hashes(run, &agreement).await? {
-        return Ok(Err(violation));
-    }
     let Agreement { revision, kvs, leases, term: _ } = agreement;
     let circumstances = Circumstances {
         ending: Ending::Healed { at: now, until: now, revision, progress_within: None },
@@ -188,8 +193,19 @@ fn is_quiet(run: &Run, agreement: &Agreement) -> bool {
     is_quiet
 }
 
+/// What members' hashes come to.
+enum Hashes {
+    Equal,
+    Different(Violation),
+    /// A lease has ended since, and took its keys along: what was agreed on is history.
+    Later {
+        voter: u8,
+        revision: i64,
+    },
+}
+
 /// Every member has the same data, as etcd's hash tells, twice.
-async fn compare_hashes(run: &Run, agreement: &Agreement) -> anyhow::Result<Result<(), Violation>> {
+async fn compare_hashes(run: &Run, agreement: &Agreement) -> anyhow::Result<Hashes> {
     let mut hashes = StateHash::new();
     let (voters, now) = (run.cluster.borrow().voters.clone(), run.stage.borrow().now());
     for voter in voters {
@@ -200,12 +216,19 @@ async fn compare_hashes(run: &Run, agreement: &Agreement) -> anyhow::Result<Resu
             let answer = admin.hash_kv(request).await.with_context(|| format!("m{voter}"))?;
             let (member, compacted) = (MemberId(u64::from(voter)), answer.compact_revision);
             let revision = answer.hash_revision;
-            ensure!(revision == agreement.revision, "m{voter} is at revision {revision}");
+            if revision > agreement.revision {
+                return Ok(Hashes::Later { voter, revision });
+            }
+            ensure!(
+                revision == agreement.revision,
+                "m{voter} has gone back from revision {} to {revision}",
+                agreement.revision
+            );
             let seen = hashes.observe_hash_kv(now, member, revision, compacted, answer.hash);
             if let Err(violation) = seen {
-                return Ok(Err(violation));
+                return Ok(Hashes::Different(violation));
             }
         }
     }
-    Ok(Ok(()))
+    Ok(Hashes::Equal)
 }

@@ -3,8 +3,14 @@
 //! What there is of it: the command that prints the definitions of the resources, and the pure parts
 //! of [`cluster`] and [`tls`].
 
+pub mod clock;
 pub mod cluster;
 mod definitions;
+pub mod election;
+pub mod kubernetes;
+pub mod members;
+pub mod metrics;
+pub mod operator;
 pub mod tls;
 
 use std::process::ExitCode;

@@ -7,6 +7,7 @@
 //! [`observed`], [`validate`], [`plan`], [`status`] and [`build`] are values in, values out.
 
 pub mod build;
+pub mod memory;
 pub mod names;
 pub mod observed;
 pub mod plan;

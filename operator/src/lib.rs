@@ -1,20 +1,34 @@
 //! The Kubernetes operator of Quorate clusters.
 //!
-//! What there is of it: the command that prints the definitions of the resources, and the pure parts
-//! of [`cluster`] and [`tls`].
+//! ```text
+//!   run ─▶ operate ─▶ elected? ─▶ watches ─▶ queue ─▶ reconcile ── one look, one step
+//!    │                                                    ├─ cluster: what to do, and doing it
+//!    │                                                    ├─ tls: who is trusted
+//!    └─▶ serve: healthz, readyz, metrics                  ├─ members: asking the members
+//!                                                         └─ kubernetes: asking the API server
+//! ```
+//!
+//! What is decided is decided in [`cluster`] and [`tls`], by values in and values out; what is around
+//! them asks and writes. An [`operator::Operator`] has no state that matters: who begins anew goes on.
 
+mod arguments;
 pub mod clock;
 pub mod cluster;
+pub mod controller;
 mod definitions;
 pub mod election;
+pub mod health;
 pub mod kubernetes;
 pub mod members;
 pub mod metrics;
 pub mod operator;
+mod run;
+pub mod serve;
 pub mod tls;
 
 use std::process::ExitCode;
 
+use arguments::{Arguments, RUN_USAGE};
 pub use definitions::{DefinitionError, manifest};
 
 const USAGE: &str = "\
@@ -29,6 +43,11 @@ pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
     let arguments: Vec<String> = arguments.into_iter().collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
+        ["run", "--help" | "-h"] | [] | ["--help" | "-h"] => say(&format!("{USAGE}{RUN_USAGE}")),
+        ["run", given @ ..] => match Arguments::parse(given) {
+            Ok(arguments) => run::run(arguments),
+            Err(error) => refuse(&error.to_string()),
+        },
         ["crd"] => match definitions::all() {
             Ok(text) => say(&text),
             Err(error) => {
@@ -39,12 +58,13 @@ pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
         ["--version"] => {
             say(concat!("quorate-operator Version: ", env!("CARGO_PKG_VERSION"), "\n"))
         }
-        [] | ["--help" | "-h"] => say(USAGE),
-        [other, ..] => {
-            eprintln!("quorate-operator does not know {other:?}\n\n{USAGE}");
-            ExitCode::from(2)
-        }
+        [other, ..] => refuse(&format!("quorate-operator does not know {other:?}")),
     }
+}
+
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("{why}\n\n{USAGE}{RUN_USAGE}");
+    ExitCode::from(2)
 }
 
 fn say(text: &str) -> ExitCode {

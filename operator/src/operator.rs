@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use crate::clock::Clock;
 use crate::cluster::build::Defaults;
 use crate::cluster::memory::Memory;
+use crate::cluster::nodes::Nodes;
 use crate::election::Leadership;
+use crate::health::Health;
 use crate::kubernetes::{Events, Objects};
 use crate::members::Members;
 use crate::metrics::Metrics;
@@ -67,6 +69,10 @@ pub struct Operator {
     pub settings: Settings,
     /// Whether it may act.
     pub leadership: Leadership,
+    /// How it is.
+    pub health: Arc<Health>,
+    /// The nodes that pods are on.
+    pub nodes: Nodes,
     memories: Mutex<HashMap<Key, Memory>>,
 }
 
@@ -83,11 +89,13 @@ impl Operator {
         Self {
             events: Events::new(client.clone(), &settings.identity, clock.clone()),
             objects: Objects::new(client),
+            nodes: Nodes::new(settings.namespace.is_none()),
             members,
             metrics,
             clock,
             settings,
             leadership: Leadership::always(),
+            health: Arc::default(),
             memories: Mutex::default(),
         }
     }

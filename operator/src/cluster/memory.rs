@@ -3,8 +3,13 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
+
+/// How long an object counts as written whose version nobody looks at.
+const RECENT: Duration = Duration::from_secs(10 * 60);
 
 /// What is remembered of a cluster.
 #[derive(Clone, Debug, Default)]
@@ -13,28 +18,44 @@ pub struct Memory {
     written: HashMap<String, Written>,
     /// What was last told of the wait, so that it is told once.
     pub(crate) told: Option<String>,
-    /// Looks that failed, one behind the other.
-    pub(crate) failures: u32,
+    /// The refusals that were last told.
+    pub(crate) refused: String,
+    /// The generation for which objects that nobody asks for were looked for.
+    pub(crate) swept: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Written {
     hash: u64,
     version: Option<String>,
+    at: Instant,
 }
 
 impl Memory {
     /// Whether an object is as it was written: it would be written in the same way, and nobody has
     /// touched it since.
-    pub(crate) fn is_written(&self, name: &str, object: &impl Serialize, now: Option<&str>) -> bool {
+    pub(crate) fn is_written(
+        &self,
+        name: &str,
+        object: &impl Serialize,
+        now: Option<&str>,
+    ) -> bool {
         let Some(written) = self.written.get(name) else { return false };
         now.is_some() && written.version.as_deref() == now && hash(object) == Some(written.hash)
+    }
+
+    /// Whether an object was written in the same way a short time ago.
+    pub(crate) fn is_recent(&self, name: &str, object: &impl Serialize) -> bool {
+        self.written.get(name).is_some_and(|written| {
+            written.at.elapsed() < RECENT && hash(object) == Some(written.hash)
+        })
     }
 
     /// Remembers that an object was written, and is of this version now.
     pub(crate) fn wrote(&mut self, name: &str, object: &impl Serialize, version: Option<String>) {
         if let Some(hash) = hash(object) {
-            self.written.insert(name.to_owned(), Written { hash, version });
+            let at = Instant::now();
+            self.written.insert(name.to_owned(), Written { hash, version, at });
         }
     }
 

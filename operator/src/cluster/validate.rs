@@ -17,6 +17,9 @@ use super::observed::Record;
 /// value is the cluster's id, so that it cannot be asked for twice by accident.
 pub const RECOVER_ANNOTATION: &str = "quorate.io/recover-quorum";
 
+/// Whether this release can rebuild a cluster. Without it nobody is ever stopped for that.
+const CAN_RECOVER: bool = false;
+
 /// A wish that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -150,7 +153,24 @@ pub fn validate(cluster: &QuorateCluster, record: &Record) -> Validated {
             refuse(field, "this release cannot begin a cluster with it".to_owned());
         }
     }
+    if !CAN_RECOVER {
+        let message = "this release cannot rebuild a cluster that has lost its majority: make \
+                       another of a backup"
+            .to_owned();
+        if spec.healing.quorum_recovery == QuorumRecovery::Automatic {
+            refuse("spec.healing.quorumRecovery", message);
+            spec.healing.quorum_recovery = QuorumRecovery::Disabled;
+        } else if asks_for_recovery(cluster) {
+            refuse("metadata.annotations", format!("{RECOVER_ANNOTATION}: {message}"));
+            spec.healing.quorum_recovery = QuorumRecovery::Disabled;
+        }
+    }
     Validated { spec, refusals }
+}
+
+fn asks_for_recovery(cluster: &QuorateCluster) -> bool {
+    let annotations = cluster.metadata.annotations.as_ref();
+    annotations.is_some_and(|annotations| annotations.contains_key(RECOVER_ANNOTATION))
 }
 
 /// As many voters as there were, for a cluster whose wish makes no sense.

@@ -102,8 +102,7 @@ impl Events {
             Telling::Nothing => return,
             telling => telling,
         } {
-            let series =
-                EventSeries { count, last_observed_time: MicroTime(self.clock.wall()) };
+            let series = EventSeries { count, last_observed_time: MicroTime(self.clock.wall()) };
             let patch = Patch::Merge(json!({ "series": series }));
             let params = PatchParams::default();
             if within(events.patch(&name, &params, &patch)).await.is_ok() {
@@ -112,7 +111,8 @@ impl Events {
             // It is gone: Events do not live long.
         }
         let now = self.clock.wall();
-        let name = format!("{}.{:x}", about.name.as_deref().unwrap_or_default(), now.as_nanosecond());
+        let name =
+            format!("{}.{:x}", about.name.as_deref().unwrap_or_default(), now.as_nanosecond());
         let event = Event {
             metadata: ObjectMeta {
                 name: Some(name.clone()),

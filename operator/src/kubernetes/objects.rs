@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope as Namespaced;
 use kube::api::{
-    Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions,
-    PropagationPolicy,
+    Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
 };
 use kube::core::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta};
 use kube::{Client, Resource, ResourceExt as _};
@@ -190,8 +189,10 @@ impl Objects {
     {
         let (namespace, name) = place(object.meta());
         let api = Api::<K>::namespaced(self.client.clone(), &namespace);
-        let params =
-            PostParams { field_manager: Some(manager.as_str().to_owned()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(manager.as_str().to_owned()),
+            ..PostParams::default()
+        };
         let call = || format!("create {} {namespace}/{name}", K::kind(&()));
         within(call, api.create(&params, object)).await
     }
@@ -340,10 +341,7 @@ pub fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
 }
 
 fn place(metadata: &ObjectMeta) -> (String, String) {
-    (
-        metadata.namespace.clone().unwrap_or_default(),
-        metadata.name.clone().unwrap_or_default(),
-    )
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
 async fn apply<K>(

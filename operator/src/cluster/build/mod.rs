@@ -37,6 +37,7 @@ use kube::core::DynamicObject;
 
 pub use blueprint::{Blueprint, BuildError, Defaults, RESTART};
 pub use budget::{disruption_budget, quorum};
+pub(crate) use pod::CONTAINER;
 pub use pod::{CLUSTER_STATE, DATA_DIR, MOUNT, UID};
 pub use secrets::connection;
 pub use spec_hash::ANNOTATION as SPEC_HASH;
@@ -58,6 +59,12 @@ pub struct Shared {
     pub disruption_budget: Option<PodDisruptionBudget>,
     /// Objects of Prometheus' operator, which must have defined their kinds.
     pub monitoring: Vec<DynamicObject>,
+}
+
+/// The hash of what a member has to be restarted for.
+#[must_use]
+pub fn hash(blueprint: &Blueprint<'_>) -> String {
+    spec_hash::of(blueprint)
 }
 
 /// The objects that there are once, in a cluster with so many voting members.

@@ -35,7 +35,7 @@ pub const UID: i64 = 65_532;
 pub const CLUSTER_STATE: &str = "quorate.io/initial-cluster-state";
 
 /// The container of the member.
-pub(super) const CONTAINER: &str = "quorate";
+pub(crate) const CONTAINER: &str = "quorate";
 
 /// How long a member may take to stop: to hand over the leadership and to write a checkpoint.
 const STOP_SECONDS: i64 = 60;

@@ -1,0 +1,165 @@
+//! What says that a cluster is to be looked at: its resource, and every object that carries its
+//! label. Only metadata are watched.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::Debug;
+use std::hash::{Hash as _, Hasher as _};
+
+use futures::stream::{BoxStream, SelectAll, StreamExt as _, select_all};
+use k8s_openapi::NamespaceResourceScope as Namespaced;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::Api;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Resource};
+use quorate_operator_api::QuorateCluster;
+use serde::de::DeserializeOwned;
+
+use crate::cluster::names::CLUSTER_LABEL;
+use crate::operator::{Key, Operator};
+
+/// What a watch says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// This cluster is to be looked at.
+    Look(Key),
+    /// There are no clusters: their kind is not defined any more.
+    Undefined,
+}
+
+/// Whatever happens to clusters.
+pub(super) fn signals(operator: &Operator) -> SelectAll<BoxStream<'static, Signal>> {
+    let client = operator.objects.client();
+    let namespace = operator.settings.namespace.as_deref();
+    select_all([
+        clusters(api(client, namespace)),
+        labelled::<StatefulSet>(api(client, namespace)),
+        labelled::<Pod>(api(client, namespace)),
+        labelled::<PersistentVolumeClaim>(api(client, namespace)),
+        labelled::<Secret>(api(client, namespace)),
+        labelled::<Service>(api(client, namespace)),
+        labelled::<ServiceAccount>(api(client, namespace)),
+        labelled::<NetworkPolicy>(api(client, namespace)),
+        labelled::<PodDisruptionBudget>(api(client, namespace)),
+    ])
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<PartialObjectMeta<K>>
+where
+    K: Resource<DynamicType = (), Scope = Namespaced>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Clusters whose specification, annotations or life have changed. Status is the operator's own.
+fn clusters(api: Api<PartialObjectMeta<QuorateCluster>>) -> BoxStream<'static, Signal> {
+    let mut seen: HashMap<Key, u64> = HashMap::new();
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let signals = events.filter_map(move |event| {
+        let signal = match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                let metadata = &object.metadata;
+                key(metadata, metadata.name.as_deref()).filter(|key| {
+                    let wish = wish(metadata);
+                    seen.insert(key.clone(), wish) != Some(wish)
+                })
+            }
+            Ok(Event::Delete(object)) => {
+                let key = key(&object.metadata, object.metadata.name.as_deref());
+                key.inspect(|key| drop(seen.remove(key)))
+            }
+            Ok(Event::Init | Event::InitDone) => None,
+            Err(error) if is_undefined(&error) => {
+                tracing::warn!("the resources of quorate.io are not defined any more");
+                return std::future::ready(Some(Signal::Undefined));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "clusters cannot be watched");
+                None
+            }
+        };
+        std::future::ready(signal.map(Signal::Look))
+    });
+    signals.boxed()
+}
+
+/// Objects that carry the label of a cluster.
+fn labelled<K>(api: Api<PartialObjectMeta<K>>) -> BoxStream<'static, Signal>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let events = watcher(api, watcher::Config::default().labels(CLUSTER_LABEL)).default_backoff();
+    let signals = events.filter_map(|event| {
+        let key = match event {
+            Ok(Event::Apply(object) | Event::Delete(object) | Event::InitApply(object)) => {
+                let labels = object.metadata.labels.as_ref();
+                let cluster = labels.and_then(|labels| labels.get(CLUSTER_LABEL));
+                key(&object.metadata, cluster.map(String::as_str))
+            }
+            Ok(Event::Init | Event::InitDone) => None,
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %error, "objects cannot be watched");
+                None
+            }
+        };
+        std::future::ready(key.map(Signal::Look))
+    });
+    signals.boxed()
+}
+
+fn key(metadata: &ObjectMeta, cluster: Option<&str>) -> Option<Key> {
+    Some(Key::new(metadata.namespace.as_deref()?, cluster?))
+}
+
+/// What of a resource is somebody's wish.
+fn wish(metadata: &ObjectMeta) -> u64 {
+    let ObjectMeta { uid, generation, annotations, deletion_timestamp, .. } = metadata;
+    let mut hasher = DefaultHasher::new();
+    (uid, generation, annotations, deletion_timestamp.is_some()).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn is_undefined(error: &watcher::Error) -> bool {
+    let api_error = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error,
+        watcher::Error::WatchError(status) => return status.code == 404,
+        watcher::Error::NoResourceVersion => return false,
+    };
+    matches!(api_error, kube::Error::Api(status) if status.code == 404)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    use super::{key, wish};
+    use crate::operator::Key;
+
+    #[test]
+    fn a_cluster_s_own_status_is_no_reason_to_look() {
+        let metadata = |version: &str, generation, note: &str| ObjectMeta {
+            name: Some("demo".to_owned()),
+            namespace: Some("ns".to_owned()),
+            resource_version: Some(version.to_owned()),
+            generation: Some(generation),
+            annotations: Some([("note".to_owned(), note.to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        let first = metadata("1", 1, "a");
+        assert_eq!(key(&first, first.name.as_deref()), Some(Key::new("ns", "demo")));
+        assert_eq!(wish(&first), wish(&metadata("2", 1, "a")));
+        assert_ne!(wish(&first), wish(&metadata("2", 2, "a")));
+        assert_ne!(wish(&first), wish(&metadata("2", 1, "b")));
+    }
+}

@@ -363,7 +363,7 @@ impl Maker<'_> {
         let mut ends = Vec::new();
         let mut missing = Vec::new();
         for LocalName(name) in [&tls.server_secret, &tls.peer_secret].into_iter().flatten() {
-            let found = self.operator.objects.get::<Secret>(namespace, name).await?;
+            let found = self.operator.objects.find::<Secret>(namespace, name).await?;
             match found.as_ref().and_then(first_end) {
                 Some(end) => ends.push(end),
                 None => missing.push(name.clone()),

@@ -168,7 +168,7 @@ impl Keeper<'_> {
             return Ok(());
         }
         let (namespace, name) = (&self.blueprint.names.namespace, &self.blueprint.names.cluster);
-        let found = self.objects.get_dynamic(kind, namespace, name).await?;
+        let found = self.objects.find_dynamic(kind, namespace, name).await?;
         let uid = self.blueprint.uid;
         let Some(found) =
             found.filter(|found| crate::kubernetes::controller_uid(&found.metadata) == Some(uid))
@@ -259,7 +259,7 @@ pub(super) async fn delete_certificates(
     let of_cert_manager = [names.server_tls_secret(number), names.peer_tls_secret(number)];
     if blueprint.spec.tls.provider == quorate_operator_api::TlsProvider::CertManager {
         for name in &of_cert_manager {
-            if let Some(found) = objects.get_dynamic(&kind, &names.namespace, name).await? {
+            if let Some(found) = objects.find_dynamic(&kind, &names.namespace, name).await? {
                 let which = Precondition { uid: found.uid().unwrap_or_default(), version: None };
                 objects.delete_dynamic(&kind, &names.namespace, name, &which).await?;
             }

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt as _;
 use quorate_operator_api::{ClusterStatus, MemberRole, QuorateCluster};
 
 use super::apply::{StepError, Work};
@@ -193,7 +192,8 @@ async fn look(
     operator.metrics.know(key, facts(&desired, &observed, &written, &certificates, now));
     leading(operator)?;
     if written != previous {
-        write_status(operator, &cluster, &written).await?;
+        let objects = &operator.objects;
+        objects.apply_status::<QuorateCluster>(&cluster.metadata, &written).await?;
     }
     let teller = Teller { operator, cluster: &cluster, names: &names, status: &written };
     teller.tell_refusals(&desired, memory).await;
@@ -320,21 +320,6 @@ async fn ask(operator: &Operator, contact: &Contact) -> Asked {
         }
     }
     Asked { visits, membership: Membership::Unknown, alarms: None }
-}
-
-/// Writes the status, on the version that was read.
-async fn write_status(
-    operator: &Operator,
-    cluster: &QuorateCluster,
-    status: &ClusterStatus,
-) -> Result<(), Error> {
-    let mut object = QuorateCluster::new(&cluster.name_any(), cluster.spec.clone());
-    object.metadata.namespace.clone_from(&cluster.metadata.namespace);
-    object.metadata.uid.clone_from(&cluster.metadata.uid);
-    object.metadata.resource_version.clone_from(&cluster.metadata.resource_version);
-    object.status = Some(status.clone());
-    operator.objects.apply_status(&object).await?;
-    Ok(())
 }
 
 /// What metrics tell of a cluster.

@@ -11,7 +11,7 @@ use kube::core::{ApiResource, DynamicObject, ObjectMeta, PartialObjectMeta};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Error, ErrorKind};
 
@@ -104,6 +104,19 @@ impl Objects {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         let call = || format!("get {} {namespace}/{name}", K::kind(&()));
         within(call, api.get_opt(name)).await
+    }
+
+    /// An object, found among those of its namespace; `None` if there is none. Who may list objects
+    /// need not have the right to get one.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn find<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = Namespaced> + Clone + Debug + DeserializeOwned,
+    {
+        let api = Api::<K>::namespaced(self.client.clone(), namespace);
+        find(&api, &K::kind(&()), namespace, name).await
     }
 
     /// An object that has no namespace.
@@ -235,14 +248,14 @@ impl Objects {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn get_dynamic(
+    pub async fn find_dynamic(
         &self,
         kind: &ApiResource,
         namespace: &str,
         name: &str,
     ) -> Result<Option<DynamicObject>, Error> {
         let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, kind);
-        within(|| format!("get {} {namespace}/{name}", kind.kind), api.get_opt(name)).await
+        find(&api, &kind.kind, namespace, name).await
     }
 
     /// Deletes an object of a kind that may not be defined. One that is gone is no failure.
@@ -260,23 +273,35 @@ impl Objects {
         delete(&api, &kind.kind, namespace, name, which, Deletion::Graceful).await
     }
 
-    /// Writes the status of a resource, if it is still the version that its metadata carry.
+    /// Writes the status of a resource, if it is still the one, and of the version, that its metadata
+    /// say.
     ///
     /// # Errors
     /// [`Error`]; [`ErrorKind::Conflict`] if it is not.
-    pub async fn apply_status<K>(&self, object: &K) -> Result<K, Error>
+    pub async fn apply_status<K>(
+        &self,
+        metadata: &ObjectMeta,
+        status: &(impl Serialize + Sync),
+    ) -> Result<K, Error>
     where
-        K: Resource<DynamicType = (), Scope = Namespaced>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Serialize,
+        K: Resource<DynamicType = (), Scope = Namespaced> + Clone + Debug + DeserializeOwned,
     {
-        let (namespace, name) = place(object.meta());
+        let (namespace, name) = place(metadata);
         let api = Api::<K>::namespaced(self.client.clone(), &namespace);
         let params = PatchParams::apply(Manager::Status.as_str()).force();
+        let object = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "uid": metadata.uid,
+                "resourceVersion": metadata.resource_version,
+            },
+            "status": status,
+        });
         let call = || format!("write the status of {} {namespace}/{name}", K::kind(&()));
-        within(call, api.patch_status(&name, &params, &Patch::Apply(object))).await
+        within(call, api.patch_status(&name, &params, &Patch::Apply(&object))).await
     }
 
     /// Merges something into an object that must be the one that is meant.
@@ -363,7 +388,7 @@ where
         result => return result,
     };
     // Somebody else says otherwise, or it is not the one that was looked at, or not ours at all.
-    let Some(found) = within(call, api.get_opt(name)).await? else { return Err(refused) };
+    let Some(found) = find(api, kind, namespace, name).await? else { return Err(refused) };
     if controller_uid(found.meta()) != controller_uid(object.meta()) {
         let reason = "there is one that belongs to somebody else";
         return Err(Error::new(call(), ErrorKind::NotOurs, reason));
@@ -378,6 +403,15 @@ where
         return Err(refused);
     }
     within(call, api.patch(name, &params.force(), &patch)).await
+}
+
+async fn find<K>(api: &Api<K>, kind: &str, namespace: &str, name: &str) -> Result<Option<K>, Error>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let params = ListParams::default().fields(&format!("metadata.name={name}"));
+    let found = within(|| format!("find {kind} {namespace}/{name}"), api.list(&params)).await?;
+    Ok(found.items.into_iter().next())
 }
 
 async fn delete<K>(

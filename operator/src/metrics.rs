@@ -229,7 +229,7 @@ impl Metrics {
         for (Key { namespace, name }, facts) in facts {
             let of_cluster = [namespace.as_str(), name.as_str()];
             for (kind, is_true) in &facts.conditions {
-                let labels = [namespace, name, kind.as_str()];
+                let labels = [namespace.as_str(), name, kind];
                 self.conditions.with_label_values(&labels).set(i64::from(*is_true));
             }
             for (role, health) in &facts.members {

@@ -64,7 +64,7 @@ fn start_log(format: LogFormat, level: tracing::Level) {
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
     // An error means that there is a log already.
     let _ = match format {
-        LogFormat::Text => tracing::subscriber::set_global_default(log.with_ansi(false).finish()),
+        LogFormat::Text => tracing::subscriber::set_global_default(log.finish()),
         LogFormat::Json => {
             tracing::subscriber::set_global_default(log.json().flatten_event(true).finish())
         }

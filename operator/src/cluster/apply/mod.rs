@@ -195,14 +195,4 @@ fn quantity(bytes: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::quantity;
-
-    #[test]
-    fn sizes_are_written_for_people() {
-        assert_eq!(quantity(3 << 30), "3Gi");
-        assert_eq!(quantity(1536 << 20), "1536Mi");
-        assert_eq!(quantity(1_000_000_001), "1000000001");
-        assert_eq!(quantity(0), "0");
-    }
-}
+mod tests;

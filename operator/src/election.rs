@@ -129,7 +129,11 @@ impl Election {
                     told = holder;
                 }
                 Ok(Some(_)) => {}
-                Err(error) => tracing::warn!(%error, "the Lease cannot be had"),
+                Err(error) if told != error.to_string() => {
+                    tracing::warn!(%error, "the Lease cannot be had");
+                    told = error.to_string();
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(PERIOD).await;
         }

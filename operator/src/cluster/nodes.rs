@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use super::observed::NodeSeen;
 use crate::kubernetes::{Error, ErrorKind, Objects};
 
-/// How long what was read counts: many members share a node, and a node is not given up at once.
-const FRESH: Duration = Duration::from_secs(5);
+/// How long a node counts as ready that was: many members share it. One that is not ready is read
+/// again each time, because something is made of that.
+const FRESH: Duration = Duration::from_secs(20);
 
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
@@ -63,7 +64,9 @@ impl Nodes {
             Err(error) if error.kind() == ErrorKind::Forbidden => taken_for_ready(),
             Err(error) => return Err(error),
         };
-        self.read.lock().insert(name.to_owned(), (Instant::now(), node.clone()));
+        if node.is_ready {
+            self.read.lock().insert(name.to_owned(), (Instant::now(), node.clone()));
+        }
         Ok(node)
     }
 

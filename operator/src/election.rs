@@ -255,3 +255,28 @@ impl std::fmt::Debug for Election {
         out.debug_struct("Election").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, advance};
+
+    use super::{ACTS, DURATION, Leadership, PERIOD};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_renew_stops_acting_before_anybody_may_take_over() {
+        let leadership = Leadership::pending();
+        assert!(!leadership.holds());
+        leadership.extend(Instant::now());
+        advance(ACTS - Duration::from_millis(1)).await;
+        assert!(leadership.holds());
+        advance(Duration::from_millis(1)).await;
+        assert!(!leadership.holds());
+        assert!(ACTS + PERIOD < DURATION, "there is time between the two");
+        leadership.extend(Instant::now());
+        leadership.end();
+        assert!(!leadership.holds());
+        assert!(Leadership::always().holds());
+    }
+}

@@ -17,8 +17,10 @@ const GAP: Duration = Duration::from_millis(100);
 const FAILED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The same for one that only found something changed.
 const OUTDATED: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-/// After so many failures requests do not shorten the wait.
+/// After so many failures a request does not lead to a look at once, but only this long after the
+/// last one has begun.
 const PATIENT_AFTER: u32 = 3;
+const PATIENT_GAP: Duration = Duration::from_secs(5);
 
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +55,11 @@ struct Entry {
 }
 
 impl Entry {
-    /// The earliest time for the next look.
-    fn earliest(&self, now: Instant) -> Instant {
-        self.begun.map_or(now, |begun| now.max(begun + GAP))
+    /// Something has happened: the next look is as early as it may be.
+    fn hurry(&mut self, now: Instant) {
+        let gap = if self.failures < PATIENT_AFTER { GAP } else { PATIENT_GAP };
+        let earliest = self.begun.map_or(now, |begun| now.max(begun + gap));
+        self.due = self.due.min(earliest);
     }
 }
 
@@ -71,8 +75,8 @@ impl Queue {
         });
         if entry.is_running {
             entry.again = true;
-        } else if entry.failures < PATIENT_AFTER {
-            entry.due = entry.due.min(entry.earliest(now));
+        } else {
+            entry.hurry(now);
         }
     }
 
@@ -119,10 +123,9 @@ impl Queue {
             }
         };
         entry.due = now + wait;
-        if entry.again && entry.failures < PATIENT_AFTER {
-            entry.due = entry.due.min(entry.earliest(now));
+        if std::mem::take(&mut entry.again) {
+            entry.hurry(now);
         }
-        entry.again = false;
     }
 
     fn waiting(&self) -> impl Iterator<Item = (&Key, &Entry)> {
@@ -141,7 +144,7 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{GAP, Outcome, Queue};
+    use super::{GAP, Outcome, PATIENT_GAP, Queue};
     use crate::operator::Key;
 
     fn key(name: &str) -> Key {
@@ -179,9 +182,14 @@ mod tests {
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
         assert_eq!(queue.start(now), Some(key("a")));
+        queue.request(key("a"), now);
+        queue.finish(key("a"), Outcome::Failed, now);
+        assert_eq!(queue.next_due(), Some(now + PATIENT_GAP), "a request is heard, with patience");
+        now += PATIENT_GAP;
+        assert_eq!(queue.start(now), Some(key("a")));
         queue.finish(key("a"), Outcome::Again(Duration::from_secs(5)), now);
         queue.request(key("a"), now);
-        assert_eq!(queue.next_due(), Some(now + GAP), "it works again, and so do requests");
+        assert_eq!(queue.next_due(), Some(now + GAP), "it works again");
     }
 
     #[test]

@@ -75,7 +75,9 @@ fn clusters(api: Api<PartialObjectMeta<QuorateCluster>>) -> BoxStream<'static, S
             }
             Ok(Event::Delete(object)) => {
                 let key = key(&object.metadata, object.metadata.name.as_deref());
-                key.inspect(|key| drop(seen.remove(key)))
+                key.inspect(|key| {
+                    seen.remove(key);
+                })
             }
             Ok(Event::Init | Event::InitDone) => None,
             Err(error) if is_undefined(&error) => {

@@ -59,7 +59,7 @@ impl Teller<'_> {
             }
             // It has been done already, or is to be done otherwise now: the next look tells.
             Err(error) if error.is_outdated() => {
-                tracing::info!(namespace, cluster, step, kind, phase, %error, "not taken");
+                tracing::debug!(namespace, cluster, step, kind, phase, %error, "not taken");
             }
             Err(error) => {
                 tracing::warn!(namespace, cluster, step, kind, phase, attempts, %error, "not taken");

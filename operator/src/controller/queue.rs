@@ -17,10 +17,11 @@ const GAP: Duration = Duration::from_millis(100);
 const FAILED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The same for one that only found something changed.
 const OUTDATED: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-/// After so many failures a request does not lead to a look at once, but only this long after the
-/// last one has begun.
-const PATIENT_AFTER: u32 = 3;
-const PATIENT_GAP: Duration = Duration::from_secs(5);
+/// The same after a look that failed: what has happened since may have mended it, or not.
+const GAP_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// The same after many, and how many they are.
+const GAP_AFTER_FAILURES: Duration = Duration::from_secs(5);
+const FAILURES_MANY: u32 = 3;
 
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +53,18 @@ struct Entry {
     again: bool,
     /// Looks that failed, one behind the other.
     failures: u32,
+    /// Looks that found something changed, one behind the other.
+    outdated: u32,
 }
 
 impl Entry {
     /// Something has happened: the next look is as early as it may be.
     fn hurry(&mut self, now: Instant) {
-        let gap = if self.failures < PATIENT_AFTER { GAP } else { PATIENT_GAP };
+        let gap = match self.failures {
+            0 => GAP,
+            failures if failures < FAILURES_MANY => GAP_AFTER_FAILURE,
+            _ => GAP_AFTER_FAILURES,
+        };
         let earliest = self.begun.map_or(now, |begun| now.max(begun + gap));
         self.due = self.due.min(earliest);
     }
@@ -72,6 +79,7 @@ impl Queue {
             is_running: false,
             again: false,
             failures: 0,
+            outdated: 0,
         });
         if entry.is_running {
             entry.again = true;
@@ -105,17 +113,15 @@ impl Queue {
                 self.entries.remove(&key);
                 return;
             }
-            Outcome::Gone => {
-                entry.failures = 0;
-                Duration::ZERO
-            }
+            Outcome::Gone => Duration::ZERO,
             Outcome::Again(time) => {
                 entry.failures = 0;
+                entry.outdated = 0;
                 time
             }
             Outcome::Outdated => {
-                entry.failures = entry.failures.saturating_add(1);
-                growing(OUTDATED, entry.failures)
+                entry.outdated = entry.outdated.saturating_add(1);
+                growing(OUTDATED, entry.outdated)
             }
             Outcome::Failed => {
                 entry.failures = entry.failures.saturating_add(1);
@@ -144,7 +150,7 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{GAP, Outcome, PATIENT_GAP, Queue};
+    use super::{GAP, GAP_AFTER_FAILURES, Outcome, Queue};
     use crate::operator::Key;
 
     fn key(name: &str) -> Key {
@@ -184,8 +190,9 @@ mod tests {
         assert_eq!(queue.start(now), Some(key("a")));
         queue.request(key("a"), now);
         queue.finish(key("a"), Outcome::Failed, now);
-        assert_eq!(queue.next_due(), Some(now + PATIENT_GAP), "a request is heard, with patience");
-        now += PATIENT_GAP;
+        let heard = now + GAP_AFTER_FAILURES;
+        assert_eq!(queue.next_due(), Some(heard), "a request is heard, with patience");
+        now = heard;
         assert_eq!(queue.start(now), Some(key("a")));
         queue.finish(key("a"), Outcome::Again(Duration::from_secs(5)), now);
         queue.request(key("a"), now);

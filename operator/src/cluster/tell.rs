@@ -16,6 +16,10 @@ use super::validate::Desired;
 use crate::kubernetes::Severity;
 use crate::operator::Operator;
 
+/// How often members may refuse a step before somebody should know: right after a change they take
+/// no other for some seconds.
+const USUAL_ATTEMPTS: i32 = 8;
+
 /// Tells of one cluster.
 pub(super) struct Teller<'a> {
     pub(super) operator: &'a Operator,
@@ -60,6 +64,9 @@ impl Teller<'_> {
             // It has been done already, or is to be done otherwise now: the next look tells.
             Err(error) if error.is_outdated() => {
                 tracing::debug!(namespace, cluster, step, kind, phase, %error, "not taken");
+            }
+            Err(error @ StepError::Member(_)) if attempts <= USUAL_ATTEMPTS => {
+                tracing::info!(namespace, cluster, step, kind, phase, attempts, %error, "not yet");
             }
             Err(error) => {
                 tracing::warn!(namespace, cluster, step, kind, phase, attempts, %error, "not taken");

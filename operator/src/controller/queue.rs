@@ -15,13 +15,15 @@ use crate::operator::Key;
 const GAP: Duration = Duration::from_millis(100);
 /// How soon a look is repeated that failed, at first and at last.
 const FAILED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How often that is as soon as at first: members refuse changes for some seconds after each other.
+const EAGER_FAILURES: u32 = 5;
 /// The same for one that only found something changed.
 const OUTDATED: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// The same after a look that failed: what has happened since may have mended it, or not.
 const GAP_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The same after many, and how many they are.
 const GAP_AFTER_FAILURES: Duration = Duration::from_secs(5);
-const FAILURES_MANY: u32 = 3;
+const FAILURES_MANY: u32 = 8;
 
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +127,7 @@ impl Queue {
             }
             Outcome::Failed => {
                 entry.failures = entry.failures.saturating_add(1);
-                growing(FAILED, entry.failures)
+                growing(FAILED, entry.failures.saturating_sub(EAGER_FAILURES))
             }
         };
         entry.due = now + wait;
@@ -179,14 +181,14 @@ mod tests {
         let mut now = Instant::now();
         queue.request(key("a"), now);
         let mut waits = Vec::new();
-        for _ in 0..7 {
+        for _ in 0..12 {
             assert_eq!(queue.start(now), Some(key("a")));
             queue.finish(key("a"), Outcome::Failed, now);
             let due = queue.next_due().expect("it is tried again");
             waits.push((due - now).as_secs());
             now = due;
         }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(waits, [1, 1, 1, 1, 1, 1, 2, 4, 8, 16, 30, 30]);
         assert_eq!(queue.start(now), Some(key("a")));
         queue.request(key("a"), now);
         queue.finish(key("a"), Outcome::Failed, now);

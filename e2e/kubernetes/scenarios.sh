@@ -33,19 +33,20 @@ list_scenarios() {
 }
 
 run_scenarios() {
-    local name result seconds reason failed=0 log status before
+    local name result seconds reason failed=0 log status before limit
     printf 'scenario\tresult\tseconds\tnote\n' >"$results/results.tsv"
     for name in "$@"; do
         printf '   %-16s … ' "$name" >&2
         log=$results/$name.log
         reason=
         before=$SECONDS
+        limit=$(limit_of "$name")
         status=0
-        run_scenario "$name" "$log" || status=$?
+        run_scenario "$name" "$log" "$limit" || status=$?
         case $status in
             0) result=passed reason=$(sed -n 's/^NOTE: //p' "$log" | tail -n 1) ;;
             77) result=skipped reason=$(tail -n 1 "$log") ;;
-            124) result=failed reason="not done in $(about "$name" seconds) s" ;;
+            124 | 137) result=failed reason="not done in $limit s" ;;
             *) result=failed reason=$(grep -a '^FAILED' "$log" | tail -n 1) ;;
         esac
         seconds=$((SECONDS - before))
@@ -62,13 +63,21 @@ run_scenarios() {
     [ "$failed" = 0 ]
 }
 
-# `run_scenario NAME LOG`
+# Seconds for a scenario: what it says, or what is left of `budget`, the seconds for all of them.
+limit_of() {
+    local own left
+    own=$(about "$1" seconds)
+    left=$((${budget:-86400} - SECONDS))
+    echo $((left > own ? own : left > 1 ? left : 1))
+}
+
+# `run_scenario NAME LOG SECONDS`
 run_scenario() {
     if [ "$(about "$1" needs)" = nodes ] && [ -n "$existing" ]; then
         echo "needs nodes that can be lost" >"$2"
         return 77
     fi
-    scenario=$1 timeout --kill-after=5 "$(about "$1" seconds)" "$scenarios_folder/$1" \
+    scenario=$1 timeout --kill-after=5 "$3" "$scenarios_folder/$1" \
         >"$2" 2>&1 </dev/null
 }
 

@@ -96,6 +96,8 @@ pub struct Directory {
     opened: Opened,
     book: Book,
     book_disk: BookDisk,
+    /// Without a thread yet; the store reads its files.
+    store_disk: RealDisk,
     /// What the log's disk has done and the log has not heard.
     leftovers: Vec<Completion>,
     boot: u64,
@@ -304,7 +306,7 @@ impl Directory {
             book.found(opened.cluster, opened.member, opened.incarnation);
             book_disk.write(&book).map_err(StartError::WriteIdentity)?;
         }
-        Ok(Self { locks, opened, book, book_disk, leftovers, boot })
+        Ok(Self { locks, opened, book, book_disk, store_disk, leftovers, boot })
     }
 
     /// What the member says of itself.
@@ -339,7 +341,7 @@ impl Directory {
     /// Log and store do not fit together, or there is no thread to have.
     pub fn run(self, config: Config, peers: Arc<dyn Peers>) -> Result<Running, StartError> {
         let ids = self.ids();
-        let Self { locks, opened, book, book_disk, leftovers, boot } = self;
+        let Self { locks, opened, book, book_disk, store_disk, leftovers, boot } = self;
         let Opened { mut writer, store, jobs, boot: replica_boot, .. } = opened;
         metrics::identity(ids.member, config.quota_bytes);
         metrics::features(config.gates.iter().map(|gate| (gate.name, gate.stage, gate.is_on)));
@@ -348,7 +350,7 @@ impl Directory {
         }
         let handle: Handle = Arc::new(OnceLock::new());
         let (mut log_disk, log_worker) = log_disk(&config.log_folder(), &handle)?;
-        let store_disk = store_disk(&config.store_folder(), &handle)?;
+        let store_disk = with_thread(store_disk, &handle)?;
         for completion in leftovers {
             writer.on_completion(
                 &mut log_disk,
@@ -502,15 +504,15 @@ fn log_disk(folder: &Path, handle: &Handle) -> Result<(RealDisk, Worker), StartE
     disk.map_err(|source| StartError::Folder { path: folder.to_owned(), source })
 }
 
-fn store_disk(folder: &Path, handle: &Handle) -> Result<RealDisk, StartError> {
+/// The store's disk, whose files the store reads already.
+fn with_thread(disk: RealDisk, handle: &Handle) -> Result<RealDisk, StartError> {
     let waker = waker(handle, |shared| shared.background.wake());
     let observer = Arc::new(|measured: Measured| match measured.timing {
         Timing::Write => metrics::store_write(measured.duration),
         Timing::Sync => metrics::store_fsync(measured.duration),
         Timing::Create => {}
     });
-    let disk = RealDisk::threaded(folder, "store", observer, waker);
-    disk.map_err(|source| StartError::Folder { path: folder.to_owned(), source })
+    disk.onto_thread("store", observer, waker).map_err(StartError::Thread)
 }
 
 fn thread(

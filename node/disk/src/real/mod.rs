@@ -5,6 +5,7 @@
 //!                                                                       └► waker
 //!   RealDisk::with_worker   the same, but whoever submits says whether the thread is to do it
 //!   RealDisk::inline     submit ─► at once, on the caller's thread ─► poll
+//!   onto_thread          what was inline goes on with a thread, and its readers with it
 //! ```
 //!
 //! The thread takes what is queued: writes and syncs of one file that follow each other become
@@ -121,6 +122,24 @@ impl RealDisk {
         Ok(Self::start(root.into(), thread_name, observer, waker, Wakes::AtOnce)?.0)
     }
 
+    /// This disk, with a thread of its own from now on. Who reads by [`Disk::files`] goes on doing so,
+    /// and lets go of what is removed later.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn onto_thread(
+        mut self,
+        thread_name: &str,
+        observer: Observer,
+        waker: Waker,
+    ) -> io::Result<Self> {
+        let files = self.files.clone();
+        let mut completed = Vec::new();
+        self.poll(&mut completed);
+        drop(self);
+        Ok(Self::start_on(files, completed, thread_name, observer, waker, Wakes::AtOnce)?.0)
+    }
+
     /// The same, but that whoever submits has to say who carries it out: see [`Worker`].
     ///
     /// # Errors
@@ -142,7 +161,19 @@ impl RealDisk {
         wakes: Wakes,
     ) -> io::Result<(Self, Worker)> {
         let files = RealFiles::open(root)?;
-        let work = Arc::new(Work::new(Executor::new(files.descriptors.clone(), observer)));
+        Self::start_on(files, Vec::new(), thread_name, observer, waker, wakes)
+    }
+
+    fn start_on(
+        files: Arc<RealFiles>,
+        completed: Vec<Completion>,
+        thread_name: &str,
+        observer: Observer,
+        waker: Waker,
+        wakes: Wakes,
+    ) -> io::Result<(Self, Worker)> {
+        let executor = Executor::new(files.descriptors.clone(), observer);
+        let work = Arc::new(Work::new(executor, completed));
         let worker = Worker(work.clone());
         let run = {
             let work = work.clone();

@@ -47,12 +47,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Work {
-    pub(super) fn new(executor: Executor) -> Self {
+    pub(super) fn new(executor: Executor, completed: Vec<Completion>) -> Self {
         Self {
             queue: Mutex::default(),
             has_work: Condvar::new(),
             executor: Mutex::new(executor),
-            completed: Mutex::default(),
+            completed: Mutex::new(completed),
             last_sync_us: AtomicU64::new(u64::MAX),
         }
     }

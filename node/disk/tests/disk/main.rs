@@ -121,6 +121,25 @@ fn the_thread_does_the_same_and_wakes() {
 }
 
 #[test]
+fn readers_of_a_disk_that_goes_onto_a_thread_let_go_of_what_is_removed() {
+    let folder = Folder::new("onto-thread");
+    let observer = || -> Arc<dyn Fn(Measured) + Send + Sync> { Arc::new(|_| {}) };
+    let mut disk = RealDisk::inline(&folder.0, observer()).unwrap();
+    let files = disk.files();
+    disk.submit(Ticket(0), Operation::Create { path: "old".into(), size: 4096 });
+    let mut disk = disk.onto_thread("store", observer(), Box::new(|| {})).unwrap();
+    assert_eq!(wait(&mut disk, 1)[0].ticket, Ticket(0), "nothing that ended is forgotten");
+    assert_eq!(files.length("old").unwrap(), 4096);
+    disk.submit(Ticket(1), Operation::Remove { path: "old".into() });
+    assert!(wait(&mut disk, 1)[0].result.is_ok());
+    assert_eq!(files.length("old").unwrap_err().kind(), io::ErrorKind::NotFound);
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let links = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    let held: Vec<PathBuf> = links.filter(|link| link.starts_with(&folder.0)).collect();
+    assert!(held.is_empty(), "{held:?}");
+}
+
+#[test]
 fn a_worker_says_who_does_it() {
     let folder = Folder::new("worker");
     let (mut disk, worker) =

@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::objects::CALL_TIMEOUT;
+use super::{Error, ErrorKind};
 use crate::clock::Clock;
 
 /// How long an Event is remembered, to be counted when it is repeated.
@@ -131,6 +132,10 @@ impl Events {
         };
         match within(events.create(&PostParams::default(), &event)).await {
             Ok(_) => self.remember(key, name),
+            // A namespace that goes takes nothing new.
+            Err(error) if error.kind() == ErrorKind::Forbidden => {
+                tracing::debug!(%error, reason, note, "an Event may not be written");
+            }
             Err(error) => tracing::warn!(%error, reason, note, "an Event cannot be written"),
         }
     }
@@ -167,10 +172,11 @@ fn shortened(note: &str) -> &str {
     note.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
-async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
+async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+    let name = "write an Event";
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err("no answer in time".to_owned()),
+        Ok(answer) => answer.map_err(|error| Error::of(name, &error)),
+        Err(_) => Err(Error::new(name, ErrorKind::Away, "no answer in time")),
     }
 }
 

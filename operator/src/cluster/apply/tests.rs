@@ -34,12 +34,15 @@ use crate::tls::Policy;
 /// A call of the API server: method, path with query, body.
 type Call = (String, String, Value);
 
+/// What is said to one call: its method, the end of its path, status and body of the answer.
+type Told = (&'static str, &'static str, u16, Value);
+
 /// Says yes to everything, except where it was told what to say.
 #[derive(Clone, Default)]
 struct ApiServer {
     calls: Arc<Mutex<Vec<Call>>>,
-    /// Method, end of the path, status and body of the answer; each is given once.
-    answers: Arc<Mutex<Vec<(&'static str, &'static str, u16, Value)>>>,
+    /// Each is given once.
+    answers: Arc<Mutex<Vec<Told>>>,
 }
 
 impl tower_service::Service<Request<Body>> for ApiServer {
@@ -63,9 +66,7 @@ impl tower_service::Service<Request<Body>> for ApiServer {
             calls.lock().push((method.clone(), format!("{path}?{query}"), body.clone()));
             let told = {
                 let mut answers = answers.lock();
-                let is_meant = |(of, end, _, _): &(&str, &str, u16, Value)| {
-                    *of == method && path.ends_with(end)
-                };
+                let is_meant = |(of, end, _, _): &Told| *of == method && path.ends_with(end);
                 answers.iter().position(is_meant).map(|at| answers.remove(at))
             };
             let (status, answer) = match (told, method.as_str()) {

@@ -208,8 +208,12 @@ fn members_are_known_by_their_peer_urls_and_strangers_have_no_number() {
     assert!(known.members[1].is_learner);
 }
 
-/// A member of a Live: its image, its pod's image, whether that is ready, and its trouble.
-fn live(members: &[(&str, Option<(&str, bool, bool)>)]) -> Live {
+/// A member of a Live: its template's image, and its pod.
+type ASetAndAPod<'a> = (&'a str, Option<APod<'a>>);
+/// A pod's image, whether it is ready, and whether it is in trouble.
+type APod<'a> = (&'a str, bool, bool);
+
+fn live(members: &[ASetAndAPod<'_>]) -> Live {
     let mut live = Live::default();
     for (number, (image, pod)) in (0..).zip(members) {
         let name = format!("demo-{number}");

@@ -68,6 +68,11 @@ pub(crate) fn is_unfinished(folder: &Path) -> bool {
     folder.join(SIGN).exists()
 }
 
+/// Whether there is a member that was made to its end.
+pub(crate) fn is_founded(config: &Config) -> bool {
+    config.log_folder().is_dir() && !folders(config).iter().any(|(_, folder)| is_unfinished(folder))
+}
+
 /// Refuses folders in which there is something.
 ///
 /// # Errors

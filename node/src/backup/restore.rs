@@ -1,5 +1,7 @@
 //! `quorate snapshot restore`.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -12,14 +14,15 @@ use super::one_file;
 use super::progress::Progress;
 use super::source::{Source, SourceError};
 use crate::args::{self, Flag, Given, Kind, Words, table};
-use crate::config::{Config, ConfigError};
+use crate::config::{ClusterState, Config, ConfigError};
 use crate::founding::{self, SiteError};
 use crate::member;
 
 const RESTORE: &str = "quorate snapshot restore";
 
 /// The flags that a member has, too.
-const OF_MEMBER: [&str; 7] = [
+const OF_MEMBER: [&str; 8] = [
+    "initial-cluster-state",
     "data-dir",
     "wal-dir",
     "segment-bytes",
@@ -30,7 +33,13 @@ const OF_MEMBER: [&str; 7] = [
 ];
 
 /// Those of the file.
-static FLAGS: [Flag; 2] = [
+static FLAGS: [Flag; 3] = [
+    Flag {
+        name: "remove-file",
+        default: "false",
+        kind: Kind::Boolean,
+        help: "Remove FILE when there is a member of it.",
+    },
     Flag {
         name: "skip-hash-check",
         default: "false",
@@ -64,6 +73,16 @@ static BUMP: [Flag; 2] = [
     },
 ];
 
+/// For whoever makes the member whenever it is started, such as a container before the member's.
+static REPEATED: [Flag; 1] = [Flag {
+    name: "unless-member",
+    default: "false",
+    kind: Kind::Boolean,
+    help: "Do nothing if there is a member in --data-dir already, or if \
+           --initial-cluster-state=existing says that an empty directory is not to become a new \
+           cluster.",
+}];
+
 /// The most by which the revision is raised: revisions stay far from the end of their numbers.
 const BUMP_MAX: u64 = 1 << 60;
 
@@ -88,6 +107,13 @@ pub(crate) enum RestoreError {
     },
     #[error(transparent)]
     Site(#[from] SiteError),
+    #[error(
+        "--initial-cluster-state=existing asks for a member of a cluster that runs, and what is made \
+         here begins one; with --unless-member nothing is done then"
+    )]
+    Existing,
+    #[error("{file}: cannot be removed: {source}")]
+    Removal { file: String, source: io::Error },
 }
 
 /// Run `quorate snapshot restore` with these arguments.
@@ -126,7 +152,7 @@ fn flags() -> impl Iterator<Item = &'static Flag> + Clone {
 
 /// The flags that say which member of which new cluster is made, and of what revision.
 pub(crate) fn flags_of_new_cluster() -> impl Iterator<Item = &'static Flag> + Clone {
-    table::flags().filter(|flag| OF_MEMBER.contains(&flag.name)).chain(&BUMP)
+    table::flags().filter(|flag| OF_MEMBER.contains(&flag.name)).chain(&BUMP).chain(&REPEATED)
 }
 
 fn help() -> String {
@@ -165,10 +191,36 @@ fn is_on(given: &Given, flag: &str) -> bool {
 fn restore(file: &str, given: Given, bump: i64) -> Result<String, RestoreError> {
     let digest =
         if is_on(&given, "skip-hash-check") { DigestRule::Skip } else { DigestRule::Required };
-    let target = Target::of(given)?;
-    let progress = Rc::new(Progress::new());
-    let source = Source::open(Path::new(file), progress.clone())?;
-    target.make(file, source, digest, bump, &progress)
+    let removes = is_on(&given, "remove-file");
+    let report = match Target::of(given)? {
+        Aim::Nothing(why) => why,
+        Aim::Member(target) => {
+            let progress = Rc::new(Progress::new());
+            let source = Source::open(Path::new(file), progress.clone())?;
+            target.make(file, source, digest, bump, &progress)?
+        }
+    };
+    if removes {
+        remove(file)?;
+    }
+    Ok(report)
+}
+
+/// Gone already is as good.
+fn remove(file: &str) -> Result<(), RestoreError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed
+            .map_err(|source| RestoreError::Removal { file: file.to_owned(), source }),
+    }
+}
+
+/// What is to be made.
+pub(crate) enum Aim {
+    /// A member.
+    Member(Box<Target>),
+    /// None, and why.
+    Nothing(String),
 }
 
 /// A member that is to be made.
@@ -182,14 +234,28 @@ impl Target {
     ///
     /// # Errors
     /// What does not hold.
-    pub(crate) fn of(mut given: Given) -> Result<Self, RestoreError> {
+    pub(crate) fn of(mut given: Given) -> Result<Aim, RestoreError> {
+        let is_repeated = is_on(&given, "unless-member");
         given.values.retain(|flag, _| OF_MEMBER.contains(flag));
         given.words.clear();
         let (config, _) = Config::read(&given)?;
+        let is_existing = config.initial_cluster_state == ClusterState::Existing;
+        if is_repeated && founding::is_founded(&config) {
+            let folder = config.data_dir.display();
+            return Ok(Aim::Nothing(format!("{folder} has a member: nothing is done\n")));
+        }
+        if is_repeated && is_existing {
+            return Ok(Aim::Nothing(
+                "The member is to join a cluster that runs: nothing is done\n".to_owned(),
+            ));
+        }
+        if is_existing {
+            return Err(RestoreError::Existing);
+        }
         config.check_initial_cluster()?;
         founding::check_empty(&config)?;
         let founder = member::founder(&config);
-        Ok(Self { config, founder })
+        Ok(Aim::Member(Box::new(Self { config, founder })))
     }
 
     /// Make it of a file, all of which is read before anything is made; what to tell people.

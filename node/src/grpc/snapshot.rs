@@ -1,4 +1,7 @@
 //! A snapshot for a client: a bbolt file in pieces, then its SHA-256.
+//!
+//! The first piece says of which cluster, member and revision the file is, as etcd's interface has it,
+//! and as its server leaves out: who keeps a backup need not read the file for that.
 
 use std::time::Instant;
 
@@ -40,7 +43,9 @@ pub(super) async fn send_snapshot(
     member: &Member,
 ) -> Result<Answers<pb::SnapshotResponse>, Status> {
     let version = storage_version(&*member.readable_store().await);
-    let stream = member.capture_snapshot(Trailer::None).await.map_err(status::of)?;
+    let (stream, revision) =
+        member.capture_snapshot(Trailer::None).await.map_err(status::of)?;
+    let mut header = Some(member.header_at(revision));
     let member = member.clone();
     Ok(driven(1, move |answers| async move {
         let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
@@ -48,7 +53,8 @@ pub(super) async fn send_snapshot(
         let reader = tokio::task::spawn_blocking(move || read(stream, of_pieces, &sender));
         // Here, beside the reading: it takes about as long, and a piece does not keep the thread.
         let mut digest = Sha256::new();
-        while let Some(piece) = pieces.recv().await {
+        while let Some(mut piece) = pieces.recv().await {
+            piece.header = header.take();
             digest.update(&piece.blob);
             send(&answers, piece).await?;
         }

@@ -69,11 +69,11 @@ impl Snapshots {
 }
 
 impl Member {
-    /// The store as it is now, for a backup. Reading it blocks.
+    /// The store as it is now, for a backup, and its revision. Reading it blocks.
     ///
     /// # Errors
     /// The member ends.
-    pub async fn capture_snapshot(&self, trailer: Trailer) -> Result<SnapshotStream, Error> {
+    pub async fn capture_snapshot(&self, trailer: Trailer) -> Result<(SnapshotStream, i64), Error> {
         loop {
             drop(self.readable_store().await);
             if self.0.ending.reason().is_some() {
@@ -84,7 +84,8 @@ impl Member {
                 continue;
             }
             let conf_state = wire::conf_state_to_pb(&applier::conf_state(&store));
-            return Ok(snapshot::capture(&mut store, &conf_state, trailer));
+            let revision = store.revision();
+            return Ok((snapshot::capture(&mut store, &conf_state, trailer), revision));
         }
     }
 }

@@ -18,7 +18,7 @@ use super::choose::{Candidate, ChoiceError, Damaged, choose, losses};
 use super::look::{LookError, Survivor};
 use crate::args::{self, Flag, Given, Kind, Words};
 use crate::backup::progress::Progress;
-use crate::backup::restore::{self, RestoreError, Target};
+use crate::backup::restore::{self, Aim, RestoreError, Target};
 use crate::backup::save::{Part, PartError};
 use crate::backup::source::Source;
 
@@ -114,12 +114,22 @@ fn recover(given: Given, bump: i64) -> Result<(), RecoverError> {
     let is_allowed = given.values.get("allow-damaged").and_then(|value| args::boolean(value));
     let damaged = if is_allowed == Some(true) { Damaged::Allowed } else { Damaged::Refused };
     let saves_to = saves_to(&given);
+    let words = given.words.clone();
+    // Where to, before the work begins.
+    let target = match saves_to {
+        Some(_) => None,
+        None => match Target::of(given)? {
+            Aim::Member(target) => Some(target),
+            Aim::Nothing(why) => {
+                print!("{why}");
+                return Ok(());
+            }
+        },
+    };
     let mut survivors = Vec::new();
-    for path in &given.words {
+    for path in &words {
         survivors.push(Survivor::look(Path::new(path))?);
     }
-    // Where to, before the work begins.
-    let target = if saves_to.is_none() { Some(Target::of(given)?) } else { None };
     let candidates: Vec<Candidate> = survivors.iter().map(candidate).collect();
     let chosen = choose(&candidates, damaged)?;
     for line in describe(&survivors, &candidates, chosen) {

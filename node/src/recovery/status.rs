@@ -1,15 +1,24 @@
 //! `quorate data status`.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
 use quorate_api::identity::format_id;
 
 use super::look::{LookError, Survivor};
-use crate::args::{self, Words};
+use crate::args::{self, Flag, Given, Kind, Words};
 use crate::backup::print::{self, Figure, Format, render};
 
 const STATUS: &str = "quorate data status";
+
+static REPORT: [Flag; 1] = [Flag {
+    name: "report",
+    default: "",
+    kind: Kind::Text,
+    help: "Write it to this file instead of standard output.",
+}];
 
 const HELP: &str = "\
 Usage: quorate data COMMAND
@@ -36,14 +45,15 @@ pub(crate) fn data_command(arguments: &[String]) -> ExitCode {
 }
 
 fn status(arguments: &[String]) -> ExitCode {
-    let given = match args::parse(print::FLAGS.iter(), arguments, Words::BetweenFlags) {
+    let flags = print::FLAGS.iter().chain(&REPORT);
+    let given = match args::parse(flags.clone(), arguments, Words::BetweenFlags) {
         Ok(given) if given.is_help => {
             print!(
                 "Usage: {STATUS} [flags] DATA_DIR …\n\n  Prints whose each directory is, term and \
                  index of its last entry, what it knows to be\n  committed, up to where its store \
                  has a checkpoint, the revision that all of it comes to, and\n  what is damaged. \
                  Directories of members that run are refused.\n\nFlags:\n{}",
-                args::flag_list(print::FLAGS.iter())
+                args::flag_list(flags)
             );
             return ExitCode::SUCCESS;
         }
@@ -57,11 +67,27 @@ fn status(arguments: &[String]) -> ExitCode {
     let rows: Result<Vec<_>, LookError> =
         given.words.iter().map(|path| Survivor::look(Path::new(path)).map(figures)).collect();
     match rows {
-        Ok(rows) => {
-            print!("{}", render(Format::of(&given), &rows));
-            ExitCode::SUCCESS
-        }
+        Ok(rows) => tell(&given, &render(Format::of(&given), &rows)),
         Err(error) => args::failure(&error),
+    }
+}
+
+/// Why what was found cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[error("--report={file}: {source}")]
+struct ReportError {
+    file: String,
+    source: io::Error,
+}
+
+fn tell(given: &Given, text: &str) -> ExitCode {
+    let Some(file) = given.values.get("report").filter(|file| !file.is_empty()) else {
+        print!("{text}");
+        return ExitCode::SUCCESS;
+    };
+    match fs::write(file, text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(source) => args::failure(&ReportError { file: file.clone(), source }),
     }
 }
 

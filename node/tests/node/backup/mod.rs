@@ -6,6 +6,7 @@
 mod files;
 mod from_etcd;
 mod refused;
+mod repeated;
 mod to_etcd;
 
 use std::collections::BTreeMap;

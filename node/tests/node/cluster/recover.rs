@@ -123,6 +123,12 @@ async fn the_best_of_what_is_left_becomes_a_new_cluster() {
 
     let before: Vec<_> = folders.iter().map(|folder| digest(folder)).collect();
     let rows = data_status(&folders);
+    let report = cluster.folder.path().join("report");
+    let to_file = format!("--report={}", report.display());
+    let said = run(quorate().args(["data", "status", "-w=json", &to_file]).args(&folders));
+    let text = std::fs::read_to_string(&report).expect("a report");
+    let reported = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    assert_eq!((said.as_str(), reported.collect::<Vec<Value>>()), ("", rows.clone()));
     for (row, folder) in rows.iter().zip(&folders) {
         assert_eq!(row["directory"], folder.to_string_lossy().as_ref());
         assert_eq!(row["cluster"], format!("{:x}", old.0));

@@ -12,6 +12,7 @@
 //! them asks and writes. An [`operator::Operator`] has no state that matters: who begins anew goes on.
 
 mod arguments;
+pub mod backup;
 pub mod clock;
 pub mod cluster;
 pub mod controller;
@@ -22,6 +23,8 @@ pub mod kubernetes;
 pub mod members;
 pub mod metrics;
 pub mod operator;
+pub mod recovery;
+pub mod restore;
 mod run;
 pub mod serve;
 pub mod tls;
@@ -35,6 +38,7 @@ const USAGE: &str = "\
 quorate-operator: the Kubernetes operator of Quorate clusters
 
   quorate-operator crd          print the definitions of the custom resources
+  quorate-operator task TASK    do what the operator gives its pods to do: with backups
   quorate-operator --version    print the version
 ";
 
@@ -55,6 +59,7 @@ pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        ["task", rest @ ..] => backup::worker::command(rest),
         ["--version"] => {
             say(concat!("quorate-operator Version: ", env!("CARGO_PKG_VERSION"), "\n"))
         }

@@ -210,8 +210,9 @@ fn restore(file: &str, given: Given, bump: i64) -> Result<String, RestoreError> 
 fn remove(file: &str) -> Result<(), RestoreError> {
     match fs::remove_file(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed
-            .map_err(|source| RestoreError::Removal { file: file.to_owned(), source }),
+        removed => {
+            removed.map_err(|source| RestoreError::Removal { file: file.to_owned(), source })
+        }
     }
 }
 

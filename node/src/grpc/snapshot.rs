@@ -43,8 +43,7 @@ pub(super) async fn send_snapshot(
     member: &Member,
 ) -> Result<Answers<pb::SnapshotResponse>, Status> {
     let version = storage_version(&*member.readable_store().await);
-    let (stream, revision) =
-        member.capture_snapshot(Trailer::None).await.map_err(status::of)?;
+    let (stream, revision) = member.capture_snapshot(Trailer::None).await.map_err(status::of)?;
     let mut header = Some(member.header_at(revision));
     let member = member.clone();
     Ok(driven(1, move |answers| async move {

@@ -116,6 +116,10 @@ pub enum Reason {
     Waking,
     /// Nobody asked for it.
     NotConfigured,
+    /// A backup is due and not there.
+    BackupOverdue,
+    /// The newest backup cannot be restored.
+    BackupDamaged,
 }
 
 impl Reason {
@@ -146,6 +150,8 @@ impl Reason {
             Self::Recovering => "Recovering",
             Self::Waking => "Waking",
             Self::NotConfigured => "NotConfigured",
+            Self::BackupOverdue => "BackupOverdue",
+            Self::BackupDamaged => "BackupDamaged",
         }
     }
 }

@@ -39,6 +39,7 @@ use crate::metrics::Facts;
 use crate::operator::{Key, Operator};
 use crate::tls::Policy;
 use crate::tls::managed::Shown;
+use crate::{backup, recovery, restore};
 
 /// How soon after a step the next look is.
 const AFTER_STEP: Duration = Duration::from_millis(100);
@@ -137,9 +138,16 @@ async fn look(
     let running = observe::running_image(&live);
     let mut validated = validate(&cluster, &record);
     cluster.spec = validated.spec.clone();
+    let origin = match record.cluster_id {
+        Some(_) => None,
+        None => restore::find(&operator.objects, &cluster).await?.unwrap_or_else(|refusal| {
+            validated.refusals.push(refusal);
+            None
+        }),
+    };
     let held = hold_back_overrides(operator, &mut cluster, &mut validated, running.as_deref())?;
     let defaults = &operator.settings.defaults;
-    let blueprint = Blueprint::new(&cluster, defaults, running.as_deref())?;
+    let blueprint = Blueprint::new(&cluster, defaults, running.as_deref())?.with_origin(origin);
     let hash = match held {
         true => observe::common_hash(&live).unwrap_or_else(|| build::hash(&blueprint)),
         false => build::hash(&blueprint),
@@ -161,22 +169,24 @@ async fn look(
     let shown: BTreeMap<Number, Shown> =
         visits.iter().map(|(number, visit)| (*number, visit.shown)).collect();
     let certificates = maker.judge(certificates, &live, &members, &shown);
+    let backups = backup::look(operator, &cluster).await?;
     let observed = Observed {
+        backup: backups.seen,
+        remains: recovery::look(&operator.objects, &blueprint, &record).await?,
         record,
         membership,
         members: observe::members(&live, &visits),
         alarms,
         leftovers: live.leftovers.clone(),
         certificates: certificates.seen,
-        ..Observed::default()
     };
     let now = operator.clock.steady();
     let plan = plan(&desired, &observed, now);
     let parts = Parts {
         tls: certificates.tls.clone().or_else(|| previous.tls.clone()),
         certificates: certificates.said.clone(),
-        backup: previous.backup.clone(),
-        backups: None,
+        backup: backups.summary.clone().or_else(|| previous.backup.clone()),
+        backups: backups.said.clone(),
     };
     let look = Look {
         names: &names,
@@ -189,7 +199,13 @@ async fn look(
         parts: &parts,
     };
     let written = status(look, now);
-    operator.metrics.know(key, facts(&desired, &observed, &written, &certificates, now));
+    operator.metrics.know(
+        key,
+        Facts {
+            backup_due: backups.due,
+            ..facts(&desired, &observed, &written, &certificates, now)
+        },
+    );
     leading(operator)?;
     if written != previous {
         let objects = &operator.objects;
@@ -227,6 +243,7 @@ async fn look(
     leading(operator)?;
     let mut work = Work {
         operator,
+        cluster: &cluster,
         blueprint: &blueprint,
         maker: &maker,
         desired: &desired,
@@ -253,7 +270,8 @@ fn hold_back_overrides(
     running: Option<&str>,
 ) -> Result<bool, Error> {
     let blueprint = Blueprint::new(cluster, &operator.settings.defaults, running)?;
-    let tried = build::stateful_set(&blueprint, &build::Member::seed(0), None);
+    // One that begins nothing, so that nothing else is looked at.
+    let tried = build::stateful_set(&blueprint, &build::Member::joiner(0, String::new()), None);
     let Err(error) = tried else { return Ok(false) };
     validated.refusals.push(Refusal { field: "spec.pod.overrides", message: error.to_string() });
     validated.spec.pod.overrides = None;

@@ -7,18 +7,16 @@
 
 use k8s_openapi::jiff::SignedDuration;
 use quorate_operator_api::{
-    CLUSTER_NAME_MAX, ClaimPolicy, ClusterSpec, CompactionMode, PreUpgradeBackup, QuorateCluster,
-    QuorumRecovery, UpdateType,
+    BackupPlan, CLUSTER_NAME_MAX, ClaimPolicy, ClusterSpec, CompactionMode, PreUpgradeBackup,
+    QuorateCluster, QuorumRecovery, UpdateType,
 };
 
 use super::observed::Record;
+use crate::backup::schedule::{Schedule, ScheduleError};
 
 /// The annotation by which a person asks for a cluster to be rebuilt from the best survivor. Its
 /// value is the cluster's id, so that it cannot be asked for twice by accident.
 pub const RECOVER_ANNOTATION: &str = "quorate.io/recover-quorum";
-
-/// Whether this release can rebuild a cluster. Without it nobody is ever stopped for that.
-const CAN_RECOVER: bool = false;
 
 /// A wish that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,33 +142,38 @@ pub fn validate(cluster: &QuorateCluster, record: &Record) -> Validated {
     if record.cluster_id.is_none()
         && let Some(bootstrap) = &spec.bootstrap
     {
-        let kinds = [
-            ("spec.bootstrap.restore", bootstrap.restore.is_some()),
-            ("spec.bootstrap.clone", bootstrap.clone.is_some()),
-            ("spec.bootstrap.join", bootstrap.join.is_some()),
-        ];
-        for (field, _) in kinds.iter().filter(|(_, is_set)| *is_set) {
-            refuse(field, "this release cannot begin a cluster with it".to_owned());
+        if bootstrap.join.is_some() {
+            let text = "this release cannot begin a cluster with it: copy the data with clone";
+            refuse("spec.bootstrap.join", text.to_owned());
         }
     }
-    if !CAN_RECOVER {
-        let message = "this release cannot rebuild a cluster that has lost its majority: make \
-                       another of a backup"
-            .to_owned();
-        if spec.healing.quorum_recovery == QuorumRecovery::Automatic {
-            refuse("spec.healing.quorumRecovery", message);
-            spec.healing.quorum_recovery = QuorumRecovery::Disabled;
-        } else if asks_for_recovery(cluster) {
-            refuse("metadata.annotations", format!("{RECOVER_ANNOTATION}: {message}"));
-            spec.healing.quorum_recovery = QuorumRecovery::Disabled;
+    if let Some(backup) = &mut spec.backup {
+        for refusal in schedules(backup) {
+            refuse(refusal.field, refusal.message);
         }
     }
     Validated { spec, refusals }
 }
 
-fn asks_for_recovery(cluster: &QuorateCluster) -> bool {
-    let annotations = cluster.metadata.annotations.as_ref();
-    annotations.is_some_and(|annotations| annotations.contains_key(RECOVER_ANNOTATION))
+/// Takes back what is no schedule, and says why.
+fn schedules(backup: &mut BackupPlan) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let message = |error: ScheduleError| match &error {
+        ScheduleError::Zone(_) => ("spec.backup.timeZone", error.to_string()),
+        ScheduleError::Pattern { .. } => ("spec.backup.schedule", error.to_string()),
+    };
+    if let Err(error) = Schedule::of_backups(backup) {
+        let (field, message) = message(error);
+        refusals.push(Refusal { field, message });
+        backup.schedule = None;
+        backup.time_zone = None;
+    }
+    if let Err(error) = Schedule::of_drills(backup) {
+        let field = "spec.backup.verifySchedule";
+        refusals.push(Refusal { field, message: error.to_string() });
+        backup.verify_schedule = None;
+    }
+    refusals
 }
 
 /// As many voters as there were, for a cluster whose wish makes no sense.

@@ -23,6 +23,7 @@ use quorate_operator_api::QuorateCluster;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
+use crate::backup;
 use crate::cluster::{self, Next, reconcile};
 use crate::election::Election;
 use crate::health::State;
@@ -84,7 +85,10 @@ async fn act(operator: &Arc<Operator>) {
             namespace = operator.settings.namespace.as_deref().unwrap_or("all"),
             "operating clusters"
         );
-        look_until_undefined(operator).await;
+        tokio::select! {
+            () = look_until_undefined(operator) => {}
+            () = backup::run(Arc::clone(operator)) => {}
+        }
     }
 }
 

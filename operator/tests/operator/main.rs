@@ -1,5 +1,6 @@
 //! The operator's tests.
 
+mod backup;
 mod build;
 mod certificates;
 mod charts;

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt as _;
+use quorate_operator_api::QuorateCluster;
 use serde_json::json;
 
 use super::build::{Blueprint, BuildError};
@@ -56,9 +57,6 @@ pub enum StepError {
     /// Nobody can be asked.
     #[error("no member answers that could be asked")]
     NobodyToAsk,
-    /// This release does not know how.
-    #[error("this release cannot do it")]
-    Unsupported,
 }
 
 impl StepError {
@@ -74,8 +72,7 @@ impl StepError {
             | Self::Build(_)
             | Self::Certificates(_)
             | Self::NotYet(_)
-            | Self::NobodyToAsk
-            | Self::Unsupported => false,
+            | Self::NobodyToAsk => false,
         }
     }
 }
@@ -93,6 +90,7 @@ impl From<CertificatesError> for StepError {
 /// What a step is taken with: the look that it was planned in.
 pub(super) struct Work<'a> {
     pub(super) operator: &'a Operator,
+    pub(super) cluster: &'a QuorateCluster,
     pub(super) blueprint: &'a Blueprint<'a>,
     pub(super) maker: &'a Maker<'a>,
     pub(super) desired: &'a Desired,
@@ -115,7 +113,7 @@ impl Work<'_> {
             Step::Seed { number } => self.seed(*number).await,
             Step::CloseSeed { number } => self.close_seed(*number).await,
             // It was written with the status.
-            Step::Latch { cluster_id: _ } => Ok(()),
+            Step::Latch { cluster_id: _ } => self.latch().await,
             Step::Add { number } => self.add(*number).await,
             Step::Start { number } => self.start(*number).await,
             Step::Promote { number: _, id } => self.promote(*id).await,

@@ -88,7 +88,7 @@ impl Work<'_> {
         claim.is_some_and(|claim| claim.owner_references().iter().any(|owner| owner.uid == set_uid))
     }
 
-    async fn ensure_certificates(&mut self, number: Number) -> Result<(), StepError> {
+    pub(super) async fn ensure_certificates(&mut self, number: Number) -> Result<(), StepError> {
         let members = self.members.clone();
         Ok(self.maker.ensure(&mut self.live, members, self.shown, number).await?)
     }
@@ -114,7 +114,7 @@ impl Work<'_> {
         self.apply_set(stateful_set(&blueprint, &member, Some(existing))?, Some(existing)).await
     }
 
-    async fn write_set(
+    pub(super) async fn write_set(
         &self,
         member: &Member,
         existing: Option<&StatefulSet>,

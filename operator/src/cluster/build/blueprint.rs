@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use quorate_operator_api::{ClusterSpec, GROUP, QuorateCluster, TlsProvider, VERSION};
 
 use crate::cluster::names::{Names, Scheme};
+use crate::restore::Origin;
 
 /// What the operator knows beside the resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub enum BuildError {
     /// The storage's size is no amount. The schema sees to it that it is one.
     #[error("storage.size is no amount: {0}")]
     Size(String),
+    /// What the first member is to be made of is not known: an empty one in its place would be
+    /// another cluster than was asked for.
+    #[error("what the cluster is to be made of is not known")]
+    NoOrigin,
     /// What `pod.overrides` makes of the pod is no pod.
     #[error("pod.overrides does not fit a pod: {0}")]
     Overrides(String),
@@ -53,6 +58,8 @@ pub struct Blueprint<'a> {
     pub has_begun: bool,
     /// What its annotation [`RESTART`] says.
     pub restart: Option<&'a str>,
+    /// What its first member is made of; looked up for a cluster that has not begun.
+    pub origin: Option<Origin>,
 }
 
 impl<'a> Blueprint<'a> {
@@ -90,7 +97,14 @@ impl<'a> Blueprint<'a> {
                 .as_ref()
                 .and_then(|annotations| annotations.get(RESTART))
                 .map(String::as_str),
+            origin: None,
         })
+    }
+
+    /// The same one, with what its first member is made of.
+    #[must_use]
+    pub fn with_origin(self, origin: Option<Origin>) -> Self {
+        Self { origin, ..self }
     }
 
     /// The reference by which an object goes when the cluster goes.

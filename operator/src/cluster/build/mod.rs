@@ -39,6 +39,7 @@ pub use blueprint::{Blueprint, BuildError, Defaults, RESTART};
 pub use budget::{disruption_budget, quorum};
 pub(crate) use pod::CONTAINER;
 pub use pod::{CLUSTER_STATE, DATA_DIR, MOUNT, UID};
+pub(crate) use pod::{security_of_container, security_of_pod};
 pub use secrets::connection;
 pub use spec_hash::ANNOTATION as SPEC_HASH;
 pub use stateful_set::{Beginning, INITIAL_CLUSTER, Member, stateful_set};

@@ -17,6 +17,7 @@ use super::{
     Blueprint, BuildError, TLS_MOUNT, affinity, flags, overrides, space, spec_hash, volumes,
 };
 use crate::cluster::names::{CLIENT_PORT, METRICS_PORT, PEER_PORT};
+use crate::restore::{self, Making, Origin};
 use crate::tls::PEER_COMMON_NAME;
 
 /// Where a member's volume is.
@@ -37,6 +38,9 @@ pub const CLUSTER_STATE: &str = "quorate.io/initial-cluster-state";
 /// The container of the member.
 pub(crate) const CONTAINER: &str = "quorate";
 
+/// The flag that a restored member has to be made with, too.
+const SEGMENT_BYTES: &str = "segment-bytes";
+
 /// How long a member may take to stop: to hand over the leadership and to write a checkpoint.
 const STOP_SECONDS: i64 = 60;
 
@@ -54,13 +58,10 @@ pub(super) fn template(
     labels.extend(blueprint.names.member_labels(member.number));
     let mut annotations = given.annotations.clone();
     annotations.insert(spec_hash::ANNOTATION.to_owned(), spec_hash::of(blueprint));
-    let state = match member.beginning {
-        Beginning::Seed if !blueprint.has_begun => "new",
-        Beginning::Seed | Beginning::Joiner { .. } => "existing",
-    };
+    let state = if begins(blueprint, member) { "new" } else { "existing" };
     annotations.insert(CLUSTER_STATE.to_owned(), state.to_owned());
     annotations.insert("kubectl.kubernetes.io/default-container".to_owned(), CONTAINER.to_owned());
-    let mut spec = spec(blueprint, member);
+    let mut spec = spec(blueprint, member)?;
     if let Some(patch) = &given.overrides {
         spec = overrides::merge(spec, patch)?;
     }
@@ -72,10 +73,55 @@ pub(super) fn template(
     Ok(PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) })
 }
 
-fn spec(blueprint: &Blueprint<'_>, member: &Member) -> PodSpec {
+/// Whether an empty volume of this member may become a cluster.
+fn begins(blueprint: &Blueprint<'_>, member: &Member) -> bool {
+    match member.beginning {
+        Beginning::Seed => !blueprint.has_begun,
+        Beginning::Heir { .. } => true,
+        Beginning::Joiner { .. } => false,
+    }
+}
+
+/// What an empty volume of this member is made a cluster of, if it may become one; `None` for
+/// nothing.
+fn origin(blueprint: &Blueprint<'_>, member: &Member) -> Result<Option<Origin>, BuildError> {
+    if !begins(blueprint, member) {
+        return Ok(None);
+    }
+    if let Beginning::Heir { claim } = &member.beginning {
+        return Ok(Some(Origin::Survivor { claim: claim.clone() }));
+    }
+    let bootstrap = blueprint.spec.bootstrap.as_ref();
+    let is_asked = bootstrap.is_some_and(|begin| begin.restore.is_some() || begin.clone.is_some());
+    match &blueprint.origin {
+        Some(origin) => Ok(Some(origin.clone())),
+        None if is_asked => Err(BuildError::NoOrigin),
+        None => Ok(None),
+    }
+}
+
+/// What makes the member of its origin, if it has one.
+fn making(blueprint: &Blueprint<'_>, member: &Member) -> Result<Option<Making>, BuildError> {
+    let Some(origin) = origin(blueprint, member)? else { return Ok(None) };
+    let segment = flags_of(blueprint)
+        .into_iter()
+        .filter(|(name, _)| name == SEGMENT_BYTES)
+        .map(|(name, value)| format!("--{name}={value}"));
+    let identity: Vec<String> = identity(blueprint, member).into_iter().chain(segment).collect();
+    let container = container(blueprint, member);
+    let data = volumes::data_mount();
+    Ok(Some(restore::making(&origin, blueprint.defaults, &container, &data, &identity)))
+}
+
+fn spec(blueprint: &Blueprint<'_>, member: &Member) -> Result<PodSpec, BuildError> {
     let given = &blueprint.spec.pod;
     let secrets = &blueprint.spec.image.pull_secrets;
-    PodSpec {
+    let (first, more) = match making(blueprint, member)? {
+        Some(Making { containers, volumes }) => (containers, volumes),
+        None => (Vec::new(), Vec::new()),
+    };
+    let volumes = volumes::volumes(blueprint, member.number).into_iter().chain(more).collect();
+    Ok(PodSpec {
         affinity: Some(affinity::affinity(blueprint)),
         automount_service_account_token: Some(false),
         containers: vec![container(blueprint, member)],
@@ -91,9 +137,10 @@ fn spec(blueprint: &Blueprint<'_>, member: &Member) -> PodSpec {
         termination_grace_period_seconds: Some(STOP_SECONDS),
         tolerations: not_empty(given.tolerations.clone()),
         topology_spread_constraints: Some(affinity::spread(blueprint)),
-        volumes: not_empty(volumes::volumes(blueprint, member.number)),
+        init_containers: not_empty(first),
+        volumes: not_empty(volumes),
         ..PodSpec::default()
-    }
+    })
 }
 
 fn not_empty<T>(items: Vec<T>) -> Option<Vec<T>> {
@@ -243,7 +290,7 @@ fn flags_of(blueprint: &Blueprint<'_>) -> BTreeMap<String, String> {
     let mut add = |name: &str, value: String| {
         flags.entry(name.to_owned()).or_insert(value);
     };
-    add("segment-bytes", space::segment_bytes(blueprint.volume_bytes).to_string());
+    add(SEGMENT_BYTES, space::segment_bytes(blueprint.volume_bytes).to_string());
     let tls = blueprint.spec.tls.provider;
     if tls != TlsProvider::Disabled {
         // A pod's name leads to its new address only some time after it has one.

@@ -30,6 +30,12 @@ pub struct Member {
 pub enum Beginning {
     /// It is the cluster's first member.
     Seed,
+    /// It is the first member of a cluster that goes on under another id, with what a member of the
+    /// one that lost its majority has. Once its id is known it is as any first member.
+    Heir {
+        /// The claim of the volume that it is made of.
+        claim: String,
+    },
     /// It was added to the members that there were.
     Joiner {
         /// They and itself: `name=url,name=url`.
@@ -42,6 +48,12 @@ impl Member {
     #[must_use]
     pub fn seed(number: i64) -> Self {
         Self { number, beginning: Beginning::Seed, is_stopped: false }
+    }
+
+    /// The first member of a cluster that goes on under another id.
+    #[must_use]
+    pub fn heir(number: i64, claim: String) -> Self {
+        Self { number, beginning: Beginning::Heir { claim }, is_stopped: false }
     }
 
     /// A member that was added; itself among `initial_cluster`.
@@ -66,7 +78,7 @@ impl Member {
     /// What `--initial-cluster` is.
     pub(super) fn initial_cluster(&self, blueprint: &Blueprint<'_>) -> String {
         match &self.beginning {
-            Beginning::Seed => {
+            Beginning::Seed | Beginning::Heir { .. } => {
                 let names = &blueprint.names;
                 let url = names.peer_url(self.number, blueprint.scheme);
                 format!("{}={url}", names.member(self.number))

@@ -296,6 +296,7 @@ impl Case {
         };
         let mut work = Work {
             operator: &operator,
+            cluster: &cluster,
             blueprint: &blueprint,
             maker: &Maker { operator: &operator, blueprint: &blueprint, policy: &policy },
             desired: &desired,

@@ -3,7 +3,8 @@
 use k8s_openapi::jiff::Timestamp;
 use quorate_operator::backup::plan::VERIFY;
 use quorate_operator::backup::upkeep::{SCHEDULED_AT, Upkeep, look, of_upgrade, upkeep};
-use quorate_operator::cluster::observed::BackupSeen;
+use quorate_operator::cluster::observed::{BackupSeen, Record};
+use quorate_operator::cluster::validate::validate;
 use quorate_operator_api::{DeletionPolicy, QuorateBackup, QuorateCluster, Reason};
 use serde_json::{Value, json};
 
@@ -219,4 +220,21 @@ fn the_backup_before_an_upgrade_is_one_of_this_wish() {
     assert_eq!(seen(&cluster, &[made]), BackupSeen::Missing, "an earlier wish's");
     cluster.spec.backup = None;
     assert_eq!(seen(&cluster, &[]), BackupSeen::NoPlace);
+}
+
+#[test]
+fn what_is_no_schedule_is_refused_and_the_rest_goes_on() {
+    let refused = |more: Value| {
+        let found = validate(&nightly(&more), &Record::default());
+        let fields: Vec<&str> = found.refusals.iter().map(|refusal| refusal.field).collect();
+        let plan = found.spec.backup.expect("a place for backups stays");
+        (fields, plan.schedule.is_some(), plan.verify_schedule.is_some())
+    };
+    assert_eq!(refused(json!({})), (vec![], true, false));
+    let hour = json!({ "schedule": "0 99 * * *", "verifySchedule": "0 6 * * *" });
+    assert_eq!(refused(hour), (vec!["spec.backup.schedule"], false, true));
+    let zone = json!({ "timeZone": "Europe/Atlantis" });
+    assert_eq!(refused(zone), (vec!["spec.backup.timeZone"], false, false));
+    let drill = json!({ "verifySchedule": "61 * * * *" });
+    assert_eq!(refused(drill), (vec!["spec.backup.verifySchedule"], true, false));
 }

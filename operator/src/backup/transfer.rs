@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use object_store::path::Path as Object;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, WriteMultipart};
+use object_store::{GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt as _};
 use sha2::{Digest as _, Sha256};
+use tokio::task::JoinSet;
 
 use super::cause::{Cause, Failure};
 use super::place;
@@ -111,7 +112,7 @@ pub(super) async fn save(
     let part_bytes = usize::try_from(part_bytes).unwrap_or(usize::MAX);
     let upload = remote.store.put_multipart(&remote.path()).await;
     let upload = upload.map_err(|error| remote.failed(&error))?;
-    let mut parts = WriteMultipart::new_with_chunk_size(upload, part_bytes);
+    let mut parts = Parts::new(upload, part_bytes);
     let sent = tokio::select! {
         sent = send(&mut snapshot, &mut parts, remote, &mut progress) => sent,
         () = told => Err(Failure::new(Cause::Interrupted, "the pod was told to end")),
@@ -122,15 +123,17 @@ pub(super) async fn save(
         Ok(()) => snapshot.finish().await,
         Err(failure) => Err(failure),
     };
-    let whole = match whole {
+    let named = match whole {
+        Ok(whole) => parts.finish().await.map(|()| whole).map_err(|error| remote.failed(&error)),
+        Err(failure) => Err(failure),
+    };
+    let whole = match named {
         Ok(whole) => whole,
         Err(failure) => {
-            // Servers forget parts without a file after a time of their own, too.
-            let _ = parts.abort().await;
+            parts.give_up().await;
             return Err(failure);
         }
     };
-    parts.finish().await.map_err(|error| remote.failed(&error))?;
     let metadata = Metadata {
         format: METADATA_FORMAT,
         about: About { version, ..about.clone() },
@@ -150,19 +153,77 @@ pub(super) async fn save(
 
 async fn send(
     snapshot: &mut Snapshot,
-    parts: &mut WriteMultipart,
+    parts: &mut Parts,
     remote: &Remote,
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<(), Failure> {
     let mut sent = 0;
     while let Some(piece) = snapshot.next().await? {
-        let room = parts.wait_for_capacity(PARTS_AT_ONCE).await;
-        room.map_err(|error| remote.failed(&error))?;
         sent += piece.len() as u64;
-        parts.write(&piece);
+        parts.write(&piece).await.map_err(|error| remote.failed(&error))?;
         progress(sent, snapshot.total);
     }
     Ok(())
+}
+
+/// A file that is sent in parts of one size, a few at a time.
+struct Parts {
+    upload: Box<dyn MultipartUpload>,
+    under_way: JoinSet<object_store::Result<()>>,
+    next: Vec<u8>,
+    part_bytes: usize,
+}
+
+impl Parts {
+    fn new(upload: Box<dyn MultipartUpload>, part_bytes: usize) -> Self {
+        let (under_way, next) = (JoinSet::new(), Vec::new());
+        Self { upload, under_way, next, part_bytes }
+    }
+
+    async fn write(&mut self, mut piece: &[u8]) -> object_store::Result<()> {
+        while !piece.is_empty() {
+            let room = self.part_bytes.saturating_sub(self.next.len()).min(piece.len());
+            let (now, later) = piece.split_at(room);
+            self.next.extend_from_slice(now);
+            piece = later;
+            if self.next.len() == self.part_bytes {
+                self.send().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self) -> object_store::Result<()> {
+        self.wait_for(PARTS_AT_ONCE - 1).await?;
+        let part = std::mem::take(&mut self.next);
+        self.under_way.spawn(self.upload.put_part(part.into()));
+        Ok(())
+    }
+
+    /// Waits until no more than so many are under way.
+    async fn wait_for(&mut self, count: usize) -> object_store::Result<()> {
+        while self.under_way.len() > count
+            && let Some(sent) = self.under_way.join_next().await
+        {
+            sent??;
+        }
+        Ok(())
+    }
+
+    /// Gives the file its name.
+    async fn finish(&mut self) -> object_store::Result<()> {
+        if !self.next.is_empty() {
+            self.send().await?;
+        }
+        self.wait_for(0).await?;
+        self.upload.complete().await.map(drop)
+    }
+
+    /// Servers forget parts without a file after a time of their own, too.
+    async fn give_up(mut self) {
+        self.under_way.shutdown().await;
+        let _ = self.upload.abort().await;
+    }
 }
 
 /// Has a file of a destination; goes on where an earlier attempt was cut off.

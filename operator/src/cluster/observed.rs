@@ -11,7 +11,7 @@
 //! question that nobody answered, and no code path turns `Unknown` into `absent`. Objects have no
 //! `Unknown`: if they cannot be listed, there is no [`Observed`] and nothing is planned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 use quorate_operator_api::{ClusterStatus, MemberHealth, MemberRole, Operation};
@@ -41,6 +41,8 @@ pub struct Observed {
     pub backup: BackupSeen,
     /// What the volumes of a cluster without a majority hold, once that was looked at.
     pub remains: BTreeMap<Number, Remains>,
+    /// The volumes at which somebody is still looking, and may yet tell.
+    pub unread: BTreeSet<Number>,
 }
 
 /// What the resource's status keeps from one look to the next.

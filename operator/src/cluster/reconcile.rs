@@ -170,9 +170,12 @@ async fn look(
         visits.iter().map(|(number, visit)| (*number, visit.shown)).collect();
     let certificates = maker.judge(certificates, &live, &members, &shown);
     let backups = backup::look(operator, &cluster).await?;
+    let patience = desired.replace_after.saturating_mul(2);
+    let known = recovery::look(operator, &blueprint, &record, &live, patience).await?;
     let observed = Observed {
         backup: backups.seen,
-        remains: recovery::look(&operator.objects, &blueprint, &record).await?,
+        remains: known.remains,
+        unread: known.unread,
         record,
         membership,
         members: observe::members(&live, &visits),

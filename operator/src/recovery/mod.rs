@@ -15,14 +15,18 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::SignedDuration;
 use kube::ResourceExt as _;
+use quorate_operator_api::MemberRole;
 use serde::Deserialize;
 
 use crate::cluster::build::{Blueprint, security_of_container, security_of_pod};
+use crate::cluster::live::Live;
 use crate::cluster::names::MEMBER_LABEL;
-use crate::cluster::observed::{Number, Record, Remains, format_id};
-use crate::cluster::plan::Kind;
+use crate::cluster::observed::{Number, Record, Remains, Remembered, format_id};
+use crate::cluster::plan::{Kind, Phase};
 use crate::kubernetes::{Deletion, Error, ErrorKind, Manager, Objects, Precondition};
+use crate::operator::Operator;
 use crate::restore;
 
 /// What the component label of pods that look at volumes says.
@@ -135,32 +139,67 @@ pub(crate) fn is_under_way(record: &Record) -> bool {
     operation.is_some_and(|operation| Kind::parse(&operation.kind) == Some(Kind::Recover))
 }
 
-/// What is known of the volumes of a cluster that is being rebuilt; nothing, of any other.
+/// What is known of the volumes of a cluster that is being rebuilt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// What those hold that were looked at.
+    pub(crate) remains: BTreeMap<Number, Remains>,
+    /// Those at which a pod is looking.
+    pub(crate) unread: BTreeSet<Number>,
+}
+
+/// What is known of the volumes of a cluster that is being rebuilt; nothing, of any other. Until one
+/// of them is chosen, whoever was ended before it could tell is sent again.
 ///
 /// # Errors
 /// [`Error`] of the API server's.
 pub(crate) async fn look(
-    objects: &Objects,
+    operator: &Operator,
     blueprint: &Blueprint<'_>,
     record: &Record,
-) -> Result<BTreeMap<Number, Remains>, Error> {
-    let Some(cluster_id) = record.cluster_id.filter(|_| is_under_way(record)) else {
-        return Ok(BTreeMap::new());
+    live: &Live,
+    patience: SignedDuration,
+) -> Result<Known, Error> {
+    let doing = record.operation.as_ref().filter(|_| is_under_way(record));
+    let (Some(doing), Some(cluster_id)) = (doing, record.cluster_id) else {
+        return Ok(Known::default());
     };
-    let pods = inspectors(objects, blueprint).await?;
-    // What ended without a word is tried again.
-    let silent: Vec<Number> = pods
-        .iter()
-        .filter(|pod| {
-            pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Failed")
-        })
-        .filter(|pod| found(pod, &format_id(cluster_id)).is_none())
-        .filter_map(|pod| blueprint.names.number(pod.labels().get(MEMBER_LABEL)?))
-        .collect();
-    if !silent.is_empty() {
-        inspect(objects, blueprint, cluster_id, &silent).await?;
+    let objects = &operator.objects;
+    if Phase::parse(&doing.phase) == Some(Phase::Inspecting) {
+        inspect(objects, blueprint, cluster_id, &volumes(record, live)).await?;
     }
-    Ok(remains(blueprint, cluster_id, &pods))
+    let pods = inspectors(objects, blueprint).await?;
+    let remains = remains(blueprint, cluster_id, &pods);
+    let now = operator.clock.wall();
+    let is_looking = |pod: &&Pod| {
+        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        // Who runs is waited for; who cannot begin, because the node is gone, for a time.
+        phase == Some("Running")
+            || pod.metadata.deletion_timestamp.is_some()
+            || created.is_none_or(|created| now.duration_since(created) < patience)
+    };
+    let of_this = |pod: &&Pod| pod.labels().get(ID_LABEL) == Some(&format_id(cluster_id));
+    let numbers = pods
+        .iter()
+        .filter(of_this)
+        .filter(is_looking)
+        .filter_map(|pod| blueprint.names.number(pod.labels().get(MEMBER_LABEL)?));
+    let unread = numbers.filter(|number| !remains.contains_key(number)).collect();
+    Ok(Known { remains, unread })
+}
+
+/// The volumes of those who voted, as far as they are still those.
+fn volumes(record: &Record, live: &Live) -> Vec<Number> {
+    let voted = record
+        .members
+        .iter()
+        .filter(|(_, member)| matches!(member.role, MemberRole::Voter | MemberRole::Leader));
+    let is_there = |(number, member): &(&Number, &Remembered)| {
+        let claim = live.claims.get(*number);
+        claim.is_some_and(|claim| member.volume.is_none() || claim.uid() == member.volume)
+    };
+    voted.filter(is_there).map(|(number, _)| *number).collect()
 }
 
 /// The pods that look at volumes of a cluster.

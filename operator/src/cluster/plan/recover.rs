@@ -93,12 +93,8 @@ fn inspect(context: &Context<'_>) -> Plan {
         return context.step(Kind::Recover, Phase::Inspecting, None, step);
     }
     // A volume that cannot be read, on a node that is gone, is not waited for for ever.
-    let missing = volumes.iter().filter(|number| !remains.contains_key(*number));
-    let is_waiting = missing.into_iter().any(|number| {
-        let view = context.members.iter().find(|view| view.number == Some(*number));
-        view.is_some_and(|view| view.age(context.now) < context.desired.replace_after * 2)
-    });
-    if is_waiting {
+    let mut missing = volumes.iter().filter(|number| !remains.contains_key(*number));
+    if missing.any(|number| context.observed.unread.contains(number)) {
         return context.wait(Wait::Inspecting);
     }
     let best = volumes

@@ -437,9 +437,17 @@ impl Scene {
         Ok(())
     }
 
-    /// `remains 1=3/200 2=damaged`.
+    /// `remains 1=3/200 2=damaged 3=unread 4=nothing`.
     fn remains(&mut self, words: &[(&str, &str)]) -> Result<(), String> {
         for (member, found) in words {
+            self.observed.unread.remove(&number(member)?);
+            if ["unread", "nothing"].contains(found) {
+                self.observed.remains.remove(&number(member)?);
+                if *found == "unread" {
+                    self.observed.unread.insert(number(member)?);
+                }
+                continue;
+            }
             let remains = match found.split_once('/') {
                 Some((term, index)) => Remains {
                     term: bytes(term)? / MIB,

@@ -76,7 +76,7 @@ pub(crate) fn quorate() -> PathBuf {
         if built.is_none_or(|built| built < newest(&root.join("node"))) {
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let output = Command::new(cargo)
-                .args(["build", "--package", "quorate", "--offline", "--locked"])
+                .args(["build", "--workspace", "--bin", "quorate", "--offline", "--locked"])
                 .current_dir(root)
                 .output()
                 .expect("cargo runs this test, so it is there");

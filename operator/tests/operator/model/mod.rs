@@ -5,7 +5,7 @@
 //! calm, and everything has to become as wished. What must never happen is checked at each step;
 //! see [`world`].
 
-mod random;
+pub(crate) mod random;
 mod steps;
 mod world;
 

@@ -1,0 +1,95 @@
+//! The operator is killed behind each of its writes, before it hears of it: the end is the same.
+
+use serde_json::json;
+
+use super::{NAME, PATIENCE, is_settled, settled, spec};
+use crate::world::{Driver, ReplicaOptions, World, end_state};
+
+/// What happens, and in the end a state of rest.
+#[derive(Clone, Copy, Debug)]
+enum Story {
+    Creation,
+    ThereAndBack,
+    LostVolume,
+    Rolling,
+}
+
+impl Story {
+    async fn tell(self, world: &mut World) {
+        match self {
+            Self::Creation => {
+                world.apply(NAME, &spec(3));
+                settled(world, 3).await;
+            }
+            Self::ThereAndBack => {
+                world.apply(NAME, &spec(1));
+                settled(world, 1).await;
+                world.scale(NAME, 3);
+                settled(world, 3).await;
+                world.scale(NAME, 1);
+                settled(world, 1).await;
+            }
+            Self::LostVolume => {
+                world.apply(NAME, &spec(3));
+                settled(world, 3).await;
+                let lost = world.followers(NAME)[0].clone();
+                world.disturb();
+                world.lose_volume_of(&lost);
+                let is_replaced = |world: &World| {
+                    is_settled(world, NAME, 3) && !world.voters(NAME).contains(&lost)
+                };
+                world.until(PATIENCE, "it is replaced", is_replaced).await;
+            }
+            Self::Rolling => {
+                world.apply(NAME, &spec(3));
+                settled(world, 3).await;
+                world.wish(NAME, |spec| spec["config"]["heartbeatIntervalMs"] = json!(150));
+                world.second().await;
+                settled(world, 3).await;
+            }
+        }
+        world.seconds(40).await;
+    }
+}
+
+async fn end_of(story: Story, kills: Vec<usize>) -> (Vec<String>, Vec<String>) {
+    let mut world = World::new(5);
+    let driver = Driver::Turns;
+    world.operate(ReplicaOptions { kills, driver, ..ReplicaOptions::default() });
+    story.tell(&mut world).await;
+    (end_state(&world, NAME), world.replica(0).writes())
+}
+
+async fn killed_behind_each_write(story: Story) {
+    let (end, writes) = end_of(story, Vec::new()).await;
+    assert!(writes.len() > 20, "{writes:?}");
+    for write in 1..=writes.len() {
+        let (found, _) = end_of(story, vec![write]).await;
+        assert_eq!(found, end, "{story:?}, killed behind {write}: {}", writes[write - 1]);
+    }
+    // And again and again.
+    for every in [1, 2, 3, 5] {
+        let (found, _) = end_of(story, vec![every; 400 / every]).await;
+        assert_eq!(found, end, "{story:?}, killed behind every {every} writes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn during_a_creation() {
+    killed_behind_each_write(Story::Creation).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_the_way_to_three_members_and_back() {
+    killed_behind_each_write(Story::ThereAndBack).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_lost_volume_is_replaced() {
+    killed_behind_each_write(Story::LostVolume).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_something_new_is_rolled_out() {
+    killed_behind_each_write(Story::Rolling).await;
+}

@@ -1,0 +1,161 @@
+//! Claims and the disks behind them, and what goes when its owner goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::World;
+use super::kubelets::claims_of;
+use super::machines::Disk;
+use super::stateful_sets::text;
+use crate::api_server::{Part, of_kind};
+
+impl World {
+    /// Claims get a disk on the node of their pod, grow, and go when nobody uses them.
+    pub(super) fn run_volumes(&mut self) {
+        let pods = self.server.list(&of_kind::POD, "");
+        for claim in self.server.list(&of_kind::CLAIM, "") {
+            let (namespace, name) =
+                (text(&claim, "/metadata/namespace"), text(&claim, "/metadata/name"));
+            let mut users = pods.iter().filter(|pod| {
+                text(pod, "/metadata/namespace") == namespace
+                    && claims_of(pod).iter().any(|used| used == name)
+            });
+            let user = users.next();
+            if claim["metadata"]["deletionTimestamp"].is_string() {
+                if user.is_none() {
+                    let key = (namespace, name);
+                    let _ = self.server.change(&of_kind::CLAIM, key, Part::Object, |claim| {
+                        claim["metadata"]["finalizers"] = json!([]);
+                    });
+                }
+                continue;
+            }
+            let node = user.map(|pod| text(pod, "/spec/nodeName")).unwrap_or_default();
+            match text(&claim, "/status/phase") {
+                "Pending" if !node.is_empty() => self.bind(&claim, node),
+                "Bound" => self.look_at_disk(&claim),
+                _ => {}
+            }
+        }
+        self.collect_disks();
+    }
+
+    fn bind(&mut self, claim: &Value, node: &str) {
+        let key = (text(claim, "/metadata/namespace"), text(claim, "/metadata/name"));
+        let volume = format!("pv-{}", text(claim, "/metadata/uid"));
+        let disk = Disk { node: node.to_owned(), ..Disk::default() };
+        self.machines.lock().disks.insert(volume.clone(), disk);
+        let _ = self.server.change(&of_kind::CLAIM, key, Part::Object, |claim| {
+            claim["spec"]["volumeName"] = json!(volume);
+        });
+        let size = claim["spec"]["resources"]["requests"]["storage"].clone();
+        let _ = self.server.change(&of_kind::CLAIM, key, Part::Status, |claim| {
+            claim["status"] = json!({ "phase": "Bound", "capacity": { "storage": size } });
+        });
+    }
+
+    fn look_at_disk(&mut self, claim: &Value) {
+        let key = (text(claim, "/metadata/namespace"), text(claim, "/metadata/name"));
+        let is_there = self.machines.lock().disks.contains_key(text(claim, "/spec/volumeName"));
+        let wanted = &claim["spec"]["resources"]["requests"]["storage"];
+        if !is_there {
+            let _ = self.server.change(&of_kind::CLAIM, key, Part::Status, |claim| {
+                claim["status"]["phase"] = json!("Lost");
+            });
+        } else if claim["status"]["capacity"]["storage"] != *wanted {
+            let _ = self.server.change(&of_kind::CLAIM, key, Part::Status, |claim| {
+                claim["status"]["capacity"]["storage"] = wanted.clone();
+            });
+        }
+    }
+
+    /// A disk goes with its claim. Whoever deletes that of a voter is told so.
+    fn collect_disks(&mut self) {
+        let claims = self.server.list(&of_kind::CLAIM, "");
+        let mut machines = self.machines.lock();
+        let gone: Vec<String> = machines
+            .disks
+            .keys()
+            .filter(|volume| !claims.iter().any(|claim| text(claim, "/spec/volumeName") == *volume))
+            .cloned()
+            .collect();
+        for volume in gone {
+            machines.disks.remove(&volume);
+        }
+    }
+
+    /// What is owned by nobody that there is goes; foreground deletion waits for it.
+    pub(super) fn run_garbage_collector(&mut self) {
+        let all = self.server.all();
+        let uids: BTreeSet<&str> =
+            all.iter().map(|(_, object)| text(object, "/metadata/uid")).collect();
+        let mut held: BTreeMap<&str, bool> = BTreeMap::new();
+        for (key, object) in &all {
+            let owners = object["metadata"]["ownerReferences"].as_array();
+            let owners: Vec<&Value> = owners.into_iter().flatten().collect();
+            for owner in owners.iter().filter(|owner| owner["blockOwnerDeletion"] == true) {
+                held.insert(text(owner, "/uid"), true);
+            }
+            if owners.is_empty() || object["metadata"]["deletionTimestamp"].is_string() {
+                continue;
+            }
+            let is_leaving = |uid: &str| {
+                let owner = all.iter().find(|(_, other)| text(other, "/metadata/uid") == uid);
+                owner.is_some_and(|(_, owner)| has_finalizer(owner, "foregroundDeletion"))
+            };
+            let is_kept = owners
+                .iter()
+                .map(|owner| text(owner, "/uid"))
+                .any(|uid| uids.contains(uid) && !is_leaving(uid));
+            if !is_kept {
+                let options = json!({
+                    "preconditions": { "uid": object["metadata"]["uid"] },
+                    "propagationPolicy": "Background",
+                });
+                let place = (key.namespace.as_str(), key.name.as_str());
+                let _ = self.server.delete(key.kind, place, &options);
+            }
+        }
+        for (key, object) in &all {
+            let is_held = held.contains_key(text(object, "/metadata/uid"));
+            if has_finalizer(object, "foregroundDeletion") && !is_held {
+                let place = (key.namespace.as_str(), key.name.as_str());
+                let _ = self.server.change(key.kind, place, Part::Object, |object| {
+                    let all = object["metadata"]["finalizers"].as_array_mut();
+                    if let Some(all) = all {
+                        all.retain(|one| one != "foregroundDeletion");
+                    }
+                });
+            }
+        }
+        self.empty_namespaces();
+    }
+
+    /// A namespace that is deleted loses everything in it first.
+    fn empty_namespaces(&mut self) {
+        for namespace in self.server.list(&of_kind::NAMESPACE, "") {
+            if !namespace["metadata"]["deletionTimestamp"].is_string() {
+                continue;
+            }
+            let name = text(&namespace, "/metadata/name");
+            let inside = self.server.all().into_iter().filter(|(key, _)| key.namespace == name);
+            let mut is_empty = true;
+            for (key, _) in inside {
+                is_empty = false;
+                let _ = self.server.delete(key.kind, (name, &key.name), &Value::Null);
+            }
+            if is_empty {
+                let _ =
+                    self.server.change(&of_kind::NAMESPACE, ("", name), Part::Object, |object| {
+                        object["metadata"]["finalizers"] = json!([]);
+                    });
+            }
+        }
+    }
+}
+
+fn has_finalizer(object: &Value, name: &str) -> bool {
+    let all = object["metadata"]["finalizers"].as_array();
+    all.is_some_and(|all| all.iter().any(|one| one == name))
+}

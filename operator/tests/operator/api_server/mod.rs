@@ -17,6 +17,7 @@
 
 mod admission;
 mod clock;
+mod deletion;
 mod discovery;
 mod faults;
 mod fields;

@@ -11,6 +11,7 @@
 //!
 //! What is checked each second is in [`checks`]: whoever breaks a rule finds it in the message.
 
+mod budgets;
 mod checks;
 mod kubelets;
 mod machines;
@@ -93,6 +94,7 @@ impl World {
         self.run_volumes();
         self.run_kubelets();
         self.run_garbage_collector();
+        self.run_budgets();
         self.note_what_is_latched();
         self.machines.lock().run_members();
         self.mend_replicas();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::machines::Disk;
 use super::raft::Group;
-use super::stateful_sets::{is_ready, text};
+use super::stateful_sets::text;
 use super::{NAMESPACE, World};
 use crate::api_server::{Part, Refusal, of_kind};
 
@@ -102,31 +102,6 @@ impl World {
         let _ = self.server.change(&of_kind::NODE, ("", node), Part::Object, |node| {
             node["spec"]["unschedulable"] = json!(is_closed);
         });
-    }
-
-    /// Evicts a pod as a drain does, if its budget has room.
-    pub(crate) fn evict(&self, pod: &str) -> Result<(), String> {
-        let Some(found) = self.server.get(&of_kind::POD, NAMESPACE, pod) else { return Ok(()) };
-        for budget in self.server.list(&of_kind::BUDGET, NAMESPACE) {
-            let is_selected = |pod: &Value| {
-                let wanted = budget["spec"]["selector"]["matchLabels"].as_object();
-                let labels = &pod["metadata"]["labels"];
-                wanted.is_some_and(|all| all.iter().all(|(key, value)| labels[key] == *value))
-            };
-            if !is_selected(&found) || !is_ready(&found) {
-                continue;
-            }
-            let pods = self.server.list(&of_kind::POD, NAMESPACE);
-            let healthy = pods.iter().filter(|pod| {
-                is_selected(pod) && is_ready(pod) && pod["metadata"]["deletionTimestamp"].is_null()
-            });
-            let least = budget["spec"]["minAvailable"].as_u64().unwrap_or_default();
-            let healthy = u64::try_from(healthy.count()).unwrap_or_default();
-            if healthy <= least {
-                return Err(format!("the budget needs {least} of {healthy}"));
-            }
-        }
-        self.server.delete(&of_kind::POD, (NAMESPACE, pod), &Value::Null).map_err(|no| no.message)
     }
 
     pub(crate) fn delete_cluster(&self, name: &str) -> Result<(), Refusal> {

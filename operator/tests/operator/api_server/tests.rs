@@ -450,7 +450,8 @@ async fn a_life_ends_right_behind_its_write() {
     let life = Life::new(Some(2));
     let api: Api<Secret> = Api::namespaced(server.connect(&life, None).client(), "ns");
     api.create(&PostParams::default(), &of(secret("a", "k", ""))).await.expect("made");
-    let second = api.create(&PostParams::default(), &of(secret("b", "k", "")));
+    let (params, other) = (PostParams::default(), of(secret("b", "k", "")));
+    let second = api.create(&params, &other);
     let heard = tokio::time::timeout(Duration::from_secs(60), second).await;
     assert!(heard.is_err(), "nobody hears of the last write: {heard:?}");
     assert!(life.is_over() && server.get(&kinds::SECRET, "ns", "b").is_some());

@@ -35,7 +35,7 @@ use crate::api_server::{Clock, Server, of_kind};
 pub(crate) use checks::end_state;
 pub(crate) use machines::{Machines, Node};
 pub(crate) use members::MemberFault;
-pub(crate) use operators::{Driver, IMAGE, Replica, ReplicaOptions};
+pub(crate) use operators::{Driver, Replica, ReplicaOptions};
 pub(crate) use raft::AlarmOf;
 
 /// The namespace in which most happens.

@@ -21,7 +21,7 @@ use super::{Machines, World};
 use crate::api_server::{Clock, Life, Rights, Server, of_kind};
 
 /// What members run that nobody asks to run anything else.
-pub(crate) const IMAGE: &str = "quorate:0.1.0";
+const IMAGE: &str = "quorate:0.1.0";
 
 /// How soon a cluster that failed is looked at again, at most.
 const FAILED_MAX: Duration = Duration::from_secs(20);

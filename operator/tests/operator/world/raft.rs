@@ -68,7 +68,7 @@ pub(crate) enum No {
 }
 
 impl Group {
-    pub(crate) fn voters(&self) -> impl Iterator<Item = &Member> {
+    pub(crate) fn voters(&self) -> impl Iterator<Item = &Member> + Clone {
         self.members.iter().filter(|member| !member.is_learner)
     }
 

@@ -90,7 +90,6 @@ async fn a_node_that_is_gone_for_good_is_replaced_with_its_disks() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_is_borne_node_by_node() {
     let mut world = with_cluster(4, 3).await;
-    // Volumes that follow their pods, as network disks do.
     for node in ["node-0", "node-1", "node-2", "node-3"] {
         world.cordon(node, true);
         let members = world.voters(NAME);

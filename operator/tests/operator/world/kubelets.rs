@@ -191,8 +191,8 @@ impl World {
             }
         }
         for claim in claims_of(pod) {
-            let found = self.server.get(&of_kind::CLAIM, namespace, &claim)?;
-            if text(&found, "/status/phase") != "Bound" {
+            let found = self.server.get(&of_kind::CLAIM, namespace, &claim);
+            if found.is_none_or(|claim| text(&claim, "/status/phase") != "Bound") {
                 return Some(("ContainerCreating", format!("claim {claim:?} is not bound")));
             }
         }

@@ -10,6 +10,7 @@ mod many;
 mod operators;
 mod rest;
 mod scaling;
+mod weather;
 
 use serde_json::{Value, json};
 

@@ -10,6 +10,7 @@ use quorate_operator::cluster::build::Defaults;
 use quorate_operator::cluster::{Next, reconcile};
 use quorate_operator::controller;
 use quorate_operator::election::Election;
+use quorate_operator::health::Health;
 use quorate_operator::metrics::Metrics;
 use quorate_operator::operator::{Key, Operator, Settings};
 use tokio::task::JoinHandle;
@@ -79,6 +80,7 @@ pub(crate) struct Replica {
     faults: MemberFaults,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) health: Arc<Health>,
     errors: Arc<Mutex<Vec<String>>>,
 }
 
@@ -93,6 +95,7 @@ impl Replica {
             faults: Arc::new(Mutex::new(Box::new(|_| MemberFault::None))),
             metrics: Arc::new(Metrics::new(operator_clock(&clock))),
             clock,
+            health: Arc::default(),
             errors: Arc::default(),
             options,
         };
@@ -131,6 +134,7 @@ impl Replica {
             Some(election) => operator.led_by(election.leadership()),
             None => operator,
         };
+        self.health = Arc::clone(&operator.health);
         let turns = Turns {
             server: server.clone(),
             namespace: self.options.namespace.clone(),

@@ -5,6 +5,7 @@
 //!   e2e torture          clusters while things go wrong, judged by what their clients saw
 //!   e2e soak             members under churn: do memory, files and disk stay?
 //!   e2e damage           every file of a member, damaged place by place
+//!   e2e harm             what the benchmark starts as clients that do harm
 //!   e2e constant-server  what the benchmark measures as the floor of gRPC
 //!   e2e prometheus       alerts in a genuine Prometheus; e2e/prometheus gets it and runs this
 //!   e2e writer           what scenarios on Kubernetes have as a client; e2e/run starts it
@@ -27,6 +28,7 @@ const USAGE: &str = "usage: e2e bench [--help]
        e2e torture [--help]
        e2e soak [--help]
        e2e damage [--help]
+       e2e harm KIND ADDRESS
        e2e constant-server ADDRESS
        e2e prometheus QUORATE FOLDER
        e2e writer [--tls FOLDER] ENDPOINT…
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let result = match arguments.next().as_deref() {
         Some("bench") => bench::run(arguments.collect()),
+        Some(bench::harm::COMMAND) => bench::harm::run(&arguments.collect::<Vec<_>>()),
         Some("torture") => torture::run(arguments.collect()),
         Some("soak") => soak::run(arguments.collect()),
         Some("damage") => torture::sweep::run(&arguments.collect::<Vec<_>>()),

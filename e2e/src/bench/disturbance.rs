@@ -2,10 +2,13 @@
 //! clients that do harm.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use anyhow::Context as _;
 use quorate_api::etcdserverpb::{LeaseGrantRequest, LeaseRevokeRequest};
 
 use super::Bench;
+use super::harm::Harm;
 use super::hostile::Hostile;
 use super::large::{as_f64, snapshot};
 use super::requests::Scattered;
@@ -13,6 +16,7 @@ use super::space::{churn, compact};
 use super::turn::drive_and_see;
 use crate::load::{Keep, Keys, Load, Outcome, Pace, Pool, Until, drive, framed, path, value};
 use crate::process::cluster::Cluster;
+use crate::process::cpu::share_of_machine;
 use crate::process::side::Side;
 
 /// Puts a second: far below what either side can do, so that the quiet state is quiet.
@@ -81,17 +85,24 @@ pub(super) fn turns(
                 Disturbance::Compaction => churn(cluster, HISTORY)?,
                 Disturbance::Revokes => lease(cluster, first_lease, revokes)?,
             }
-            let (quiet, _) = puts(bench, cluster)?;
-            let ended = AtomicBool::new(false);
-            let (during, side) = std::thread::scope(|scope| {
-                let work =
-                    scope.spawn(|| disturb(cluster, *disturbance, first_lease, revokes, &ended));
-                let during = puts(bench, cluster);
-                ended.store(true, Ordering::Relaxed);
-                let worked = work.join().map_err(|_| anyhow::anyhow!("the disturbance died"))?;
-                worked.and(during).map(|during| (during, cluster.side()))
-            })?;
-            note(bench, id, side, repetition, quiet, during);
+            // Those to whom it happens are there before.
+            let mut pool = Pool::connect(&cluster.clients(), CONNECTIONS)?;
+            let (quiet, _) = puts(bench, cluster, &mut pool)?;
+            let during = match disturbance {
+                Disturbance::Hostile(hostile) => during_harm(bench, cluster, &mut pool, *hostile)?,
+                Disturbance::Snapshots | Disturbance::Compaction | Disturbance::Revokes => {
+                    let ended = AtomicBool::new(false);
+                    std::thread::scope(|scope| {
+                        let work = scope
+                            .spawn(|| disturb(cluster, *disturbance, first_lease, revokes, &ended));
+                        let during = puts(bench, cluster, &mut pool);
+                        ended.store(true, Ordering::Relaxed);
+                        let worked = work.join();
+                        worked.map_err(|_| anyhow::anyhow!("the disturbance died"))?.and(during)
+                    })?
+                }
+            };
+            note(bench, id, cluster.side(), repetition, quiet, during);
         }
         first_lease += i64::try_from(revokes)?;
     }
@@ -118,8 +129,7 @@ fn note(
 }
 
 /// Puts at a steady pace: their p99, and the share of the machine that others took.
-fn puts(bench: &Bench, cluster: &Cluster) -> anyhow::Result<Tail> {
-    let mut pool = Pool::connect(&cluster.clients(), CONNECTIONS)?;
+fn puts(bench: &Bench, cluster: &Cluster, pool: &mut Pool) -> anyhow::Result<Tail> {
     let value = value(7);
     let mut numbers = Scattered::default();
     let load = Load {
@@ -129,8 +139,24 @@ fn puts(bench: &Bench, cluster: &Cluster) -> anyhow::Result<Tail> {
         keep: Keep::Nothing,
     };
     let (mut outcome, seen): (Outcome, _) =
-        drive_and_see(cluster, &mut pool, load, |_| KEYS.put(numbers.below(KEY_COUNT), &value, 0))?;
+        drive_and_see(cluster, pool, load, |_| KEYS.put(numbers.below(KEY_COUNT), &value, 0))?;
     Ok((outcome.times.quantile_us(0.99), seen.foreign_share))
+}
+
+/// The same while a process does harm, which is none of the others.
+fn during_harm(
+    bench: &Bench,
+    cluster: &Cluster,
+    pool: &mut Pool,
+    hostile: Hostile,
+) -> anyhow::Result<Tail> {
+    let address = *cluster.clients().first().context("a cluster without members")?;
+    let harm = Harm::start(hostile, address)?;
+    let (before, began) = (harm.cpu()?, Instant::now());
+    let (during, foreign_share) = puts(bench, cluster, pool)?;
+    let harm_share = share_of_machine(harm.cpu()?.saturating_sub(before), began.elapsed())?;
+    harm.end()?;
+    Ok((during, (foreign_share - harm_share).max(0.0)))
 }
 
 fn disturb(
@@ -148,7 +174,8 @@ fn disturb(
             Ok(())
         }
         Disturbance::Compaction => compact(cluster),
-        Disturbance::Hostile(hostile) => hostile.go_on(cluster, ended),
+        // A process does that.
+        Disturbance::Hostile(_) => Ok(()),
         Disturbance::Revokes => {
             let mut pool = Pool::connect(&cluster.clients(), CONNECTIONS)?;
             let load = Load {

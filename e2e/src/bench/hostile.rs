@@ -1,7 +1,6 @@
 //! Clients that do harm. What others notice of them is measured like any other disturbance.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,11 +65,13 @@ impl Hostile {
     }
 
     /// Until it is over.
-    pub(super) fn go_on(self, cluster: &Cluster, ended: &AtomicBool) -> anyhow::Result<()> {
-        let Some(&address) = cluster.clients().first() else { return Ok(()) };
-        let is_over = || ended.load(Ordering::Relaxed);
+    pub(super) fn go_on(
+        self,
+        address: SocketAddr,
+        is_over: &impl Fn() -> bool,
+    ) -> anyhow::Result<()> {
         match self {
-            Self::Everything => read_everything(address, &is_over),
+            Self::Everything => read_everything(address, is_over),
             Self::Deaf => {
                 let mut clients = Vec::new();
                 while clients.len() < DEAF && !is_over() {
@@ -78,7 +79,7 @@ impl Hostile {
                     client.ask(path::RANGE, &everything())?;
                     clients.push(client);
                 }
-                wait_until(&is_over);
+                wait_until(is_over);
                 Ok(())
             }
             Self::Crowd => {
@@ -86,12 +87,12 @@ impl Hostile {
                 while crowd.len() < CROWD && !is_over() {
                     crowd.push(Deaf::open(address)?);
                 }
-                wait_until(&is_over);
+                wait_until(is_over);
                 Ok(())
             }
             Self::Resets => {
                 while !is_over() {
-                    reset(address, &is_over);
+                    reset(address, is_over);
                 }
                 Ok(())
             }

@@ -15,6 +15,7 @@ mod book;
 mod catalog;
 mod disturbance;
 mod floors;
+pub(crate) mod harm;
 mod hostile;
 mod large;
 mod options;

@@ -146,7 +146,10 @@ fn how(page: &mut String) {
          - Churn: 240,000 puts of 1 KiB over 5,000 keys with four compactions; all files count, the log too, 10 s later, \
          without defragmentation.\n\
          - Disturbance: 2,000 puts a second, their p99 when it is quiet and during snapshots one after the other, a \
-         compaction of 60,000 revisions, 1,000 revocations a second of leases with 10 keys, clients that do harm.\n\
+         compaction of 60,000 revisions, 1,000 revocations a second of leases with 10 keys, clients that do harm. Those \
+         who put are connected before; those who do harm are a process that has of the processors only what nobody \
+         else wants (SCHED_IDLE): they share the machine with the server, and what it costs to do harm is not counted \
+         as what it does.\n\
          - A turn is disturbed if other processes took more than a tenth of the machine; such turns are left out if three \
          others are there.\n",
     );

@@ -78,10 +78,15 @@ impl Others {
     pub(crate) fn share(&self, servers: Duration) -> anyhow::Result<f64> {
         let own = own()?.saturating_sub(self.own);
         let all = machine()?.saturating_sub(self.machine);
-        let others = all.saturating_sub(servers + own).as_secs_f64();
-        let cores = u32::try_from(std::thread::available_parallelism()?.get())?;
-        Ok(others / (self.began.elapsed().as_secs_f64() * f64::from(cores)))
+        let others = all.saturating_sub(servers + own);
+        share_of_machine(others, self.began.elapsed())
     }
+}
+
+/// What so much CPU in so much time is of all the machine's.
+pub(crate) fn share_of_machine(cpu: Duration, elapsed: Duration) -> anyhow::Result<f64> {
+    let cores = u32::try_from(std::thread::available_parallelism()?.get())?;
+    Ok(cpu.as_secs_f64() / (elapsed.as_secs_f64() * f64::from(cores)))
 }
 
 /// The machine's CPU time so far: spent, or taken by its host.

@@ -114,6 +114,11 @@ impl Cluster {
         self.members.iter().map(|member| cpu::open_files(member.id())).sum()
     }
 
+    /// Files without a name that all members have open.
+    pub(crate) fn nameless_files(&self) -> anyhow::Result<u64> {
+        self.members.iter().map(|member| cpu::nameless_files(member.id())).sum()
+    }
+
     /// Threads of all members.
     pub(crate) fn threads(&self) -> anyhow::Result<u64> {
         self.members.iter().map(|member| cpu::threads(member.id())).sum()

@@ -40,6 +40,15 @@ pub(crate) fn open_files(process: u32) -> anyhow::Result<u64> {
     entries_of(&format!("/proc/{process}/fd"))
 }
 
+/// Files that a process has open though they have no name any more: their space is not free.
+pub(crate) fn nameless_files(process: u32) -> anyhow::Result<u64> {
+    let folder = format!("/proc/{process}/fd");
+    let entries = fs::read_dir(&folder).with_context(|| format!("{folder} cannot be read"))?;
+    let links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let nameless = links.filter(|link| link.to_string_lossy().ends_with(" (deleted)"));
+    Ok(u64::try_from(nameless.count())?)
+}
+
 /// Threads of a process.
 pub(crate) fn threads(process: u32) -> anyhow::Result<u64> {
     entries_of(&format!("/proc/{process}/task"))

@@ -15,6 +15,8 @@ pub(super) struct Sample {
     resident_bytes: u64,
     disk_bytes: u64,
     files: u64,
+    /// Of these, files that were removed.
+    removed: u64,
     threads: u64,
 }
 
@@ -27,6 +29,7 @@ impl Sample {
             resident_bytes: cluster.resident_bytes()?,
             disk_bytes: cluster.disk_bytes(),
             files: cluster.open_files()?,
+            removed: cluster.nameless_files()?,
             threads: cluster.threads()?,
         };
         println!("{}", sample.line());
@@ -36,13 +39,14 @@ impl Sample {
     fn line(&self) -> String {
         const MEBIBYTE: u64 = 1 << 20;
         format!(
-            "{:>5} s  {:>9} writes  memory {:>5} MiB, {:>5} MiB with files  disk {:>6} MiB  {:>5} files  {:>4} threads",
+            "{:>5} s  {:>9} writes  memory {:>5} MiB, {:>5} MiB with files  disk {:>6} MiB  {:>5} files, {} removed  {:>4} threads",
             self.at.as_secs(),
             self.written,
             self.anonymous_bytes / MEBIBYTE,
             self.resident_bytes / MEBIBYTE,
             self.disk_bytes / MEBIBYTE,
             self.files,
+            self.removed,
             self.threads
         )
     }
@@ -90,6 +94,10 @@ impl Samples {
                 grown.push(name);
             }
         }
+        // One is held for as long as somebody reads it, not for minutes.
+        if after.iter().all(|sample| sample.removed > 0) {
+            bail!("files that were removed are held: their space is not free");
+        }
         if grown.is_empty() {
             return Ok(());
         }
@@ -120,5 +128,11 @@ mod tests {
         assert!(conclude(samples(|n| (100 + n % 2 * 90) * mebibyte)).is_ok(), "goes up and down");
         assert!(conclude(samples(|n| n * 100_000)).is_ok(), "too little to mind");
         assert!(conclude(Samples::default()).is_err(), "nothing was seen");
+        let removed = |of: fn(u64) -> u64| {
+            let samples = (0..30).map(|n| Sample { removed: of(n), ..Sample::default() });
+            Samples(samples.collect())
+        };
+        assert!(conclude(removed(|n| n / 10)).is_err(), "what was removed is held");
+        assert!(conclude(removed(|n| n % 2)).is_ok(), "is let go of");
     }
 }

@@ -159,7 +159,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 
 /// What servers and systems say, in the order in which it counts: a server's own word is told apart
 /// from the number that came with it, since some use one number for several things.
-const WORDS: [(&str, Cause); 27] = [
+const WORDS: [(&str, Cause); 28] = [
     ("InvalidAccessKeyId", Cause::WrongCredentials),
     ("SignatureDoesNotMatch", Cause::WrongCredentials),
     ("InvalidToken", Cause::WrongCredentials),
@@ -185,6 +185,7 @@ const WORDS: [(&str, Cause); 27] = [
     ("Read-only file system", Cause::AccessDenied),
     ("InvalidCertificate", Cause::Misconfigured),
     ("invalid peer certificate", Cause::Misconfigured),
+    ("builder error", Cause::Misconfigured),
     ("error sending request", Cause::DestinationUnreachable),
     ("HTTP error", Cause::DestinationUnreachable),
 ];

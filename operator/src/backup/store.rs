@@ -146,7 +146,8 @@ fn of_s3(
             (false, Some((scheme, host))) => format!("{scheme}://{}.{host}", s3.bucket),
             (true, _) | (false, None) => endpoint.to_owned(),
         };
-        builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
+        options = options.with_allow_http(endpoint.starts_with("http://"));
+        builder = builder.with_endpoint(endpoint);
     }
     let store = builder
         .with_bucket_name(&s3.bucket)

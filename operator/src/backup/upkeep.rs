@@ -278,9 +278,9 @@ fn due_proof(
         asked.max(tried.map(|time| time.0))
     };
     let last = backups.iter().filter_map(proved).max();
-    let made = newest.metadata.creation_timestamp.as_ref().map(|time| time.0);
     // What was due before there was anything is past.
-    if last.is_some_and(|last| last >= due) || (last.is_none() && made > Some(due)) {
+    let first = backups.iter().filter_map(completed_at).min();
+    if last.is_some_and(|last| last >= due) || first > Some(due) {
         return None;
     }
     Some((newest.metadata.name.clone()?, newest.metadata.uid.clone()?, now))

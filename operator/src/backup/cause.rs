@@ -159,11 +159,12 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 
 /// What servers and systems say, in the order in which it counts: a server's own word is told apart
 /// from the number that came with it, since some use one number for several things.
-const WORDS: [(&str, Cause); 28] = [
+const WORDS: [(&str, Cause); 29] = [
     ("InvalidAccessKeyId", Cause::WrongCredentials),
     ("SignatureDoesNotMatch", Cause::WrongCredentials),
     ("InvalidToken", Cause::WrongCredentials),
     ("ExpiredToken", Cause::WrongCredentials),
+    ("XAdminUserNotFound", Cause::WrongCredentials),
     ("AuthenticationFailed", Cause::WrongCredentials),
     ("InvalidAuthenticationInfo", Cause::WrongCredentials),
     ("invalid_grant", Cause::WrongCredentials),
@@ -197,6 +198,8 @@ fn of_store(error: &object_store::Error, text: &str) -> Cause {
         return *cause;
     }
     match error {
+        // What else is not there, by a code of the server's own, is not the file.
+        Error::NotFound { .. } if text.contains("<Code>") => Cause::DestinationFailed,
         Error::NotFound { .. } => Cause::NoSuchObject,
         Error::PermissionDenied { .. } => Cause::AccessDenied,
         Error::Unauthenticated { .. } => Cause::WrongCredentials,
@@ -235,6 +238,8 @@ mod tests {
             Cause::NoSuchBucket
         );
         assert_eq!(Failure::of_store("s3", &missing("404")).cause, Cause::NoSuchObject);
+        let another = missing("<Code>NoSuchUpload</Code>");
+        assert_eq!(Failure::of_store("s3", &another).cause, Cause::DestinationFailed);
         let full = object_store::Error::Generic {
             store: "LocalFileSystem",
             source: "No space left on device (os error 28)".into(),

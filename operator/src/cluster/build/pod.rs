@@ -291,6 +291,8 @@ fn flags_of(blueprint: &Blueprint<'_>) -> BTreeMap<String, String> {
         flags.entry(name.to_owned()).or_insert(value);
     };
     add(SEGMENT_BYTES, space::segment_bytes(blueprint.volume_bytes).to_string());
+    // How long requests take: dashboards and alerts ask for it.
+    add("metrics", "extensive".to_owned());
     let tls = blueprint.spec.tls.provider;
     if tls != TlsProvider::Disabled {
         // A pod's name leads to its new address only some time after it has one.

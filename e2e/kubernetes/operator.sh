@@ -8,12 +8,13 @@ operator_image=${QUORATE_E2E_OPERATOR_IMAGE:-localhost/quorate-operator:e2e}
 # The longest time between two acknowledged writes that is borne where leaders move in good order.
 gap_ms_max=3000
 
-# `helm_operator HELM RELEASE NAMESPACE ARGUMENT…`: the chart, with the images of this run.
+# `helm_operator HELM RELEASE NAMESPACE ARGUMENT…`: the chart, with the images of this run. Definitions
+# that another scenario has applied become the chart's.
 helm_operator() {
     local helm=$1 release=$2 into=$3
     shift 3
     "$helm" upgrade --install "$release" "$charts/quorate-operator" --namespace "$into" \
-        --create-namespace --wait --timeout 90s \
+        --create-namespace --wait --timeout 90s --take-ownership \
         --set image.repository="${operator_image%:*}" --set image.tag="${operator_image##*:}" \
         --set memberImage.repository="${node_image%:*}" --set memberImage.tag="${node_image##*:}" \
         "$@"

@@ -28,7 +28,7 @@ use crate::kubernetes::{Deletion, Error, ErrorKind, Manager, Precondition};
 use crate::operator::Operator;
 use crate::tls::managed::{self, Outcome, Shown};
 use crate::tls::{
-    Certificate, ClientFiles, IssueError, MemberFiles, Policy, cert_manager_certificates,
+    Certificate, ClientFiles, IssueError, MemberFiles, Policy, Stage, cert_manager_certificates,
 };
 
 /// Rounds of writes in one look: the CA, what follows from it, and once more each.
@@ -249,10 +249,11 @@ impl Maker<'_> {
                     format!("certificates are yet to be read by {waiting}"),
                 )
             }
-            CertificatesSeen::Fine if outcome.stage != crate::tls::Stage::Stable => not_so(
+            CertificatesSeen::Fine if outcome.stage == Stage::Trusting => not_so(
                 Reason::RenewingCertificates,
-                "a CA follows another: both are trusted for a while",
+                "the next CA is given time to be trusted everywhere",
             ),
+            // That the previous CA is still trusted, for those who have not renewed, harms nobody.
             CertificatesSeen::Fine => is_so(),
         };
         Certificates {

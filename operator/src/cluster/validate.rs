@@ -139,13 +139,10 @@ pub fn validate(cluster: &QuorateCluster, record: &Record) -> Validated {
         refuse("spec.version", message);
         spec.version = Some(running.clone());
     }
-    if record.cluster_id.is_none()
-        && let Some(bootstrap) = &spec.bootstrap
-    {
-        if bootstrap.join.is_some() {
-            let text = "this release cannot begin a cluster with it: copy the data with clone";
-            refuse("spec.bootstrap.join", text.to_owned());
-        }
+    let joins = spec.bootstrap.as_ref().is_some_and(|bootstrap| bootstrap.join.is_some());
+    if record.cluster_id.is_none() && joins {
+        let text = "this release cannot begin a cluster with it: copy the data with clone";
+        refuse("spec.bootstrap.join", text.to_owned());
     }
     if let Some(backup) = &mut spec.backup {
         for refusal in schedules(backup) {

@@ -47,7 +47,7 @@ pub enum Origin {
     /// A backup's file.
     Backup {
         /// Where it is.
-        place: Place,
+        place: Box<Place>,
         /// Its SHA-256, if that is known.
         sha256: Option<String>,
     },
@@ -89,7 +89,7 @@ fn of_backup(restore: &RestoreSource, backup: Option<&QuorateBackup>) -> Result<
     let RestoreSource { backup_name, source, object } = restore;
     if let (Some(source), Some(object)) = (source, object) {
         let place = Place { destination: source.clone(), object: object.clone() };
-        return Ok(Origin::Backup { place, sha256: None });
+        return Ok(Origin::Backup { place: Box::new(place), sha256: None });
     }
     let name = backup_name.as_ref().map(|name| name.0.clone()).unwrap_or_default();
     let Some(backup) = backup else {
@@ -102,7 +102,8 @@ fn of_backup(restore: &RestoreSource, backup: Option<&QuorateBackup>) -> Result<
         let phase = status.phase;
         return Err(refuse(format!("the QuorateBackup {name} is not there: it is {phase:?}")));
     };
-    Ok(Origin::Backup { place: Place { destination, object }, sha256: status.sha256 })
+    let place = Box::new(Place { destination, object });
+    Ok(Origin::Backup { place, sha256: status.sha256 })
 }
 
 fn of_cluster(clone: &CloneSource, other: Option<&QuorateCluster>) -> Result<Origin, Refusal> {
@@ -150,7 +151,7 @@ pub(crate) fn making(
     let (mounted, task) = match origin {
         Origin::Backup { place, sha256 } => {
             let into = PathBuf::from(FILE);
-            let task = Task::Fetch { place: place.clone(), into, sha256: sha256.clone() };
+            let task = Task::Fetch { place: (**place).clone(), into, sha256: sha256.clone() };
             (place::volumes(&place.destination), Some(task))
         }
         Origin::Cluster { source, secret } => {

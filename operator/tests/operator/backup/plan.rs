@@ -192,10 +192,13 @@ fn it_is_written_down_made_and_told_of() {
     assert_eq!(scene.step().act, Act::Rest);
 }
 
+/// A reason, and what brings it about.
+type Case = (&'static str, fn(&mut Scene));
+
 #[test]
 fn what_keeps_it_from_being_begun_is_said_once() {
     let misconfigured = || Failure::new(Cause::Misconfigured, "there is no Secret vault");
-    let cases: [(&str, fn(&mut Scene)); 4] = [
+    let cases: [Case; 4] = [
         ("NoCluster", |scene| scene.cluster = None),
         ("NoDestination", |scene| scene.cluster = Some(cluster(&Value::Null))),
         ("Misconfigured", |_| {}),
@@ -265,11 +268,8 @@ fn a_failure_is_named_and_tried_again_with_growing_pauses_until_it_is_given_up()
 fn a_pod_that_does_not_start_is_no_reason_to_wait_for_ever() {
     let mut scene = Scene::new();
     scene.step();
-    let waiting = |scene: &Scene| PodSeen::Waiting {
-        since: Some(scene.now),
-        trouble: Some("ImagePullBackOff".to_owned()),
-    };
-    scene.pod = waiting(&scene);
+    let trouble = Some("ImagePullBackOff".to_owned());
+    scene.pod = PodSeen::Waiting { since: Some(scene.now), trouble };
     scene.later(599);
     assert_eq!(scene.step().act, Act::Rest);
     scene.later(1);

@@ -253,10 +253,10 @@ pub(super) fn apply(
         let mut owned = others.flat_map(|(_, owned)| owned);
         owned.any(|theirs| is_within(theirs, path))
     };
-    // Leaves of an element before the element.
-    for path in given_up.iter().rev() {
+    // An element goes as a whole; of one that stays, what it is known by stays.
+    for path in &given_up {
         let is_wanted = paths.iter().any(|ours| is_within(ours, path));
-        if !is_wanted && !is_others(path) {
+        if !is_wanted && !is_others(path) && !is_key(path) {
             remove(&mut object, path, shape);
         }
     }
@@ -268,6 +268,13 @@ pub(super) fn apply(
 /// Whether a path stands for the being there of a list's element.
 fn is_element(path: &Path) -> bool {
     path.last().is_some_and(|step| step.starts_with("k:"))
+}
+
+/// Whether a path is of a field by which its list's element is known.
+fn is_key(path: &Path) -> bool {
+    let [.., element, field] = path.as_slice() else { return false };
+    let name = field.strip_prefix("f:").unwrap_or_default();
+    element.starts_with("k:") && element.contains(&format!("{name:?}:"))
 }
 
 /// Who owns what once `manager` has made `new` of `old` otherwise than by applying.

@@ -218,9 +218,10 @@ impl Connection {
         let is_dry = query.get("dryRun").is_some();
         let writer = Writer { manager: query.get("fieldManager").unwrap_or("unknown"), is_dry };
         let whole = |object: &Value| {
-            Answer::Whole(match request.is_metadata_only {
-                true => metadata_of(object),
-                false => object.clone(),
+            Answer::Whole(match (request.part, request.is_metadata_only) {
+                (Part::Scale, _) => scale_of(object),
+                (_, true) => metadata_of(object),
+                (_, false) => object.clone(),
             })
         };
         let state = || self.shared.state.lock();
@@ -282,6 +283,15 @@ impl Connection {
             "metadata": metadata, "items": objects,
         })
     }
+}
+
+/// An object as the scale that it has.
+fn scale_of(object: &Value) -> Value {
+    json!({
+        "apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": object["metadata"],
+        "spec": { "replicas": object["spec"]["replicas"] },
+        "status": { "replicas": object["status"]["replicas"].as_i64().unwrap_or_default() },
+    })
 }
 
 enum Answer {

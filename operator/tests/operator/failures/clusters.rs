@@ -224,6 +224,8 @@ async fn f13_a_change_of_cas_waits_for_a_member_that_is_away_and_locks_nobody_ou
     let mut wish = spec(3);
     wish["healing"] = json!({ "replaceAfterSeconds": 3600 });
     world.apply(NAME, &wish);
+    let lifetimes = "leaf=3000,renew=600,overlap=120,delivery=30";
+    world.annotate(NAME, "quorate.io/tls-lifetimes", lifetimes);
     settled(&mut world, 3).await;
     let away = world.followers(NAME)[0].clone();
     let node = world.node_of(&away);

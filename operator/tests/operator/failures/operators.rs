@@ -256,15 +256,13 @@ async fn o14_history_is_forgotten_once_for_all_members_and_not_again_at_once() {
     world.operate(ReplicaOptions { driver: Driver::Turns, ..ReplicaOptions::default() });
     world.apply(NAME, &spec(3));
     settled(&mut world, 3).await;
+    for group in &mut world.machines.lock().groups {
+        group.is_full_for_good = true;
+    }
     for member in world.voters(NAME) {
         world.set_alarm(NAME, &member, crate::world::AlarmOf::Space);
     }
-    for _ in 0..200 {
-        world.second().await;
-        // It does not help.
-        let member = world.voters(NAME)[0].clone();
-        world.set_alarm(NAME, &member, crate::world::AlarmOf::Space);
-    }
+    world.seconds(400).await;
     let writes = world.replica(0).writes();
     let compactions = writes.iter().filter(|write| *write == "compact").count();
     assert!((1..=2).contains(&compactions), "{compactions}");

@@ -19,7 +19,7 @@ use crate::world::{Driver, ReplicaOptions, World, end_state};
 use trouble::Trouble;
 
 /// Histories by default.
-const SEEDS: std::ops::Range<u64> = 0..16;
+const SEEDS: std::ops::Range<u64> = 0..6;
 
 /// How long things go wrong.
 const TROUBLED_SECONDS: usize = 600;

@@ -68,7 +68,10 @@ async fn a_cluster_that_has_come_to_rest_is_written_no_more() {
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_is_named_and_does_not_begin() {
     let mut world = operated(3);
-    world.apply(NAME, &json!({ "replicas": 3, "auth": { "enabled": true } }));
+    world.apply(
+        NAME,
+        &json!({ "replicas": 3, "auth": { "enabled": true, "rootSecretRef": "root" } }),
+    );
     world.seconds(30).await;
     let (status, reason) = world.condition(NAME, "Progressing");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "Rejected"));

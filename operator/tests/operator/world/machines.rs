@@ -29,7 +29,6 @@ pub(crate) struct Machines {
 /// A machine that runs pods.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
-    pub(crate) zone: String,
     pub(crate) is_up: bool,
     /// Seconds for which it has not been heard of.
     pub(crate) silent_seconds: u64,

@@ -71,7 +71,7 @@ impl World {
     }
 
     pub(crate) fn add_node(&self, name: &str, zone: &str) {
-        let node = Node { zone: zone.to_owned(), is_up: true, silent_seconds: 0 };
+        let node = Node { is_up: true, silent_seconds: 0 };
         self.machines.lock().nodes.insert(name.to_owned(), node);
         let object = json!({
             "metadata": { "name": name, "labels": { "topology.kubernetes.io/zone": zone } },
@@ -147,10 +147,6 @@ impl World {
         let status = self.status(name);
         let found = status.conditions.iter().find(|condition| condition.type_ == kind);
         found.map(|found| (found.status.clone(), found.reason.clone())).unwrap_or_default()
-    }
-
-    pub(crate) fn is_condition(&self, name: &str, kind: &str, status: &str) -> bool {
-        self.condition(name, kind).0 == status
     }
 
     /// The Events until now: their reasons and what they say.

@@ -78,7 +78,7 @@ pub(crate) struct Replica {
     /// What all of its processes wrote, but the one that lives.
     wrote: Vec<String>,
     faults: MemberFaults,
-    pub(crate) clock: Clock,
+    clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) health: Arc<Health>,
     errors: Arc<Mutex<Vec<String>>>,
@@ -87,7 +87,7 @@ pub(crate) struct Replica {
 impl Replica {
     fn new(world: &World, mut options: ReplicaOptions) -> Self {
         options.kills.reverse();
-        let clock = world.clock.another();
+        let clock = world.clock.clone();
         let mut replica = Self {
             life: Life::new(None),
             task: None,

@@ -33,6 +33,8 @@ pub(crate) struct Group {
     pub(crate) pause_seconds: u64,
     /// The longest of them since somebody asked.
     pub(crate) longest_pause_seconds: u64,
+    /// Whether forgetting history makes no room.
+    pub(crate) is_full_for_good: bool,
     /// What history is forgotten up to.
     pub(crate) compacted: i64,
 }
@@ -158,6 +160,7 @@ impl Machines {
             alarms: Vec::new(),
             pause_seconds: 0,
             longest_pause_seconds: 0,
+            is_full_for_good: false,
             compacted: 0,
         });
         Ok(Identity { cluster: id, member })
@@ -379,7 +382,8 @@ impl Machines {
         self.mark("compact");
         if let Some(group) = self.group_mut(cluster) {
             group.compacted = group.compacted.max(revision);
-            group.alarms.retain(|(_, of)| *of != AlarmOf::Space);
+            let stays = group.is_full_for_good;
+            group.alarms.retain(|(_, of)| stays || *of != AlarmOf::Space);
         }
         Ok(())
     }

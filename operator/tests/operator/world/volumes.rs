@@ -109,9 +109,11 @@ impl World {
                 .map(|owner| text(owner, "/uid"))
                 .any(|uid| uids.contains(uid) && !is_leaving(uid));
             if !is_kept {
+                // Who goes first waits for what it owns, too.
+                let waits = owners.iter().any(|owner| is_leaving(text(owner, "/uid")));
                 let options = json!({
                     "preconditions": { "uid": object["metadata"]["uid"] },
-                    "propagationPolicy": "Background",
+                    "propagationPolicy": if waits { "Foreground" } else { "Background" },
                 });
                 let place = (key.namespace.as_str(), key.name.as_str());
                 let _ = self.server.delete(key.kind, place, &options);

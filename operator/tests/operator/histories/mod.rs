@@ -19,7 +19,7 @@ use crate::world::{Driver, ReplicaOptions, World, end_state};
 use trouble::Trouble;
 
 /// Histories by default.
-const SEEDS: std::ops::Range<u64> = 0..6;
+const SEEDS: std::ops::Range<u64> = 0..3;
 
 /// How long things go wrong.
 const TROUBLED_SECONDS: usize = 600;
@@ -100,10 +100,8 @@ fn random_histories_keep_the_rules_and_end_as_if_nothing_had_happened() {
         ends.insert(key, expected);
     }
     // What no history reaches is not tested.
-    if std::env::var("QUORATE_WORLD_SEEDS").is_err() {
-        for mark in MARKS {
-            assert!(marks.contains_key(mark), "no history has {mark}: {marks:?}");
-        }
+    for mark in MARKS {
+        assert!(marks.contains_key(mark), "no history has {mark}: {marks:?}");
     }
 }
 

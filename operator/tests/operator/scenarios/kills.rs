@@ -74,8 +74,8 @@ async fn killed_behind_each_write(story: Story) {
         let (found, _) = end_of(story, vec![write]).await;
         assert_eq!(found, end, "{story:?}, killed behind {write}: {}", writes[write - 1]);
     }
-    // And again and again.
-    for every in [1, 3] {
+    // And again and again. Its first write is always the status: with one alone it gets nowhere.
+    for every in [3, 7] {
         let (found, _) = end_of(story, vec![every; 400 / every]).await;
         assert_eq!(found, end, "{story:?}, killed behind every {every} writes");
     }

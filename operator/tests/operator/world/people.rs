@@ -65,15 +65,19 @@ impl World {
         }
     }
 
-    /// Whether there is a disk somewhere with what this member is.
+    /// Whether there is a disk with what this member is, and nobody takes it away.
     pub(crate) fn has_its_disk(&self, name: &str, member: &str) -> bool {
         let Some(group) = self.group(name) else { return false };
         let id = group.members.iter().find(|found| found.name == member).map(|found| found.id);
+        let claim = self.server.get(&of_kind::CLAIM, NAMESPACE, &format!("data-{member}-0"));
+        let Some(claim) = claim.filter(|claim| claim["metadata"]["deletionTimestamp"].is_null())
+        else {
+            return false;
+        };
         let machines = self.machines.lock();
-        machines.disks.values().any(|disk| {
-            disk.identity
-                .is_some_and(|identity| identity.cluster == group.id && Some(identity.member) == id)
-        })
+        let disk = machines.disks.get(text(&claim, "/spec/volumeName"));
+        disk.and_then(|disk| disk.identity)
+            .is_some_and(|identity| identity.cluster == group.id && Some(identity.member) == id)
     }
 
     pub(crate) fn node_of(&self, member: &str) -> String {

@@ -23,7 +23,8 @@ impl World {
             });
             let user = users.next();
             if claim["metadata"]["deletionTimestamp"].is_string() {
-                if user.is_none() {
+                // A pod that has no node yet does not use it.
+                if user.is_none_or(|pod| text(pod, "/spec/nodeName").is_empty()) {
                     let key = (namespace, name);
                     let _ = self.server.change(&of_kind::CLAIM, key, Part::Object, |claim| {
                         claim["metadata"]["finalizers"] = json!([]);

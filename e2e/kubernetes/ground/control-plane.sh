@@ -57,12 +57,13 @@ start_apiserver() {
         --audit-policy-file="$ground/audit-policy.yaml" --audit-log-path="$ground/logs/audit.log"
 }
 
-# Each call of the operator is written down, so that its role can be compared with what it does.
+# Each call of the operator is written down, so that its role can be compared with what it does: a
+# watch when it begins, for it may not end before the run does.
 audit_policy() {
     cat >"$ground/audit-policy.yaml" <<POLICY
 apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
+omitStages: [RequestReceived]
 rules:
   - {level: Metadata, userGroups: ["system:serviceaccounts:quorate-system"]}
   - {level: None}

@@ -67,6 +67,10 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             if event.verb == "patch" && code == 201 {
                 used.insert((api_group.clone(), resource.clone(), "create".to_owned()));
             }
+            // Applying what is not there yet asks for both rights.
+            if event.verb == "patch" && code == 201 {
+                used.insert((api_group.clone(), resource.clone(), "create".to_owned()));
+            }
             used.insert((api_group, resource, event.verb));
         }
     }

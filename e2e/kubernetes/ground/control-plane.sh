@@ -40,7 +40,7 @@ start_apiserver() {
         --service-cluster-ip-range=$service_range --allow-privileged=true \
         --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" \
         --client-ca-file="$pki/ca.crt" --authorization-mode=Node,RBAC \
-        --enable-admission-plugins=NodeRestriction \
+        --enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement \
         --default-not-ready-toleration-seconds=30 --default-unreachable-toleration-seconds=30 \
         --service-account-key-file="$pki/accounts.pub" \
         --service-account-signing-key-file="$pki/accounts.key" \

@@ -295,7 +295,7 @@ pub(super) fn after_write(
         .collect();
     for owned in managers.values_mut() {
         owned.retain(|path| {
-            !changed.contains(path) && !(before.contains(path) && !after.contains(path))
+            !changed.contains(path) && (!before.contains(path) || after.contains(path))
         });
     }
     managers.entry(manager.clone()).or_default().extend(changed);

@@ -90,14 +90,8 @@ impl Trouble {
         }
         let Some(member) = self.random.pick(&members) else { return };
         world.disturb();
-        if self.random.once_in(3) {
-            world.machines.lock().mark("wiped disk");
-            world.wipe(member);
-            world.delete_pod_of(member);
-        } else {
-            world.machines.lock().mark("lost volume");
-            world.lose_volume_of(member);
-        }
+        world.machines.lock().mark("lost volume");
+        world.lose_volume_of(member);
     }
 
     fn nodes(&mut self, world: &mut World) {

@@ -103,7 +103,10 @@ impl Machines {
         if !self.is_up(&process.node) {
             return;
         }
+        let is_refused =
+            process.arguments.iter().any(|argument| argument.contains("does-not-start"));
         let found = match self.identity(&process) {
+            _ if is_refused => Err("a flag is wrong".to_owned()),
             Some(identity) => self.check_membership(identity),
             None => self.find_identity(&process),
         };

@@ -1,6 +1,6 @@
 //! Claims and the disks behind them, and what goes when its owner goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -91,20 +91,23 @@ impl World {
         let all = self.server.all();
         let uids: BTreeSet<&str> =
             all.iter().map(|(_, object)| text(object, "/metadata/uid")).collect();
-        let mut held: BTreeMap<&str, bool> = BTreeMap::new();
+        let is_leaving = |object: &Value| has_finalizer(object, "foregroundDeletion");
+        let leaving: BTreeSet<&str> = all
+            .iter()
+            .filter(|(_, object)| is_leaving(object))
+            .map(|(_, object)| text(object, "/metadata/uid"))
+            .collect();
+        let mut held: BTreeSet<&str> = BTreeSet::new();
         for (key, object) in &all {
             let owners = object["metadata"]["ownerReferences"].as_array();
             let owners: Vec<&Value> = owners.into_iter().flatten().collect();
             for owner in owners.iter().filter(|owner| owner["blockOwnerDeletion"] == true) {
-                held.insert(text(owner, "/uid"), true);
+                held.insert(text(owner, "/uid"));
             }
             if owners.is_empty() || object["metadata"]["deletionTimestamp"].is_string() {
                 continue;
             }
-            let is_leaving = |uid: &str| {
-                let owner = all.iter().find(|(_, other)| text(other, "/metadata/uid") == uid);
-                owner.is_some_and(|(_, owner)| has_finalizer(owner, "foregroundDeletion"))
-            };
+            let is_leaving = |uid: &str| leaving.contains(uid);
             let is_kept = owners
                 .iter()
                 .map(|owner| text(owner, "/uid"))
@@ -121,7 +124,7 @@ impl World {
             }
         }
         for (key, object) in &all {
-            let is_held = held.contains_key(text(object, "/metadata/uid"));
+            let is_held = held.contains(text(object, "/metadata/uid"));
             if has_finalizer(object, "foregroundDeletion") && !is_held {
                 let place = (key.namespace.as_str(), key.name.as_str());
                 let _ = self.server.change(key.kind, place, Part::Object, |object| {

@@ -78,7 +78,6 @@ async fn rest(world: &mut World, wish: &Value, what: &str) {
     panic!("{what} does not come to rest: {}", world.describe());
 }
 
-#[ignore = "takes minutes: run it with -- --ignored"]
 #[test]
 fn random_histories_keep_the_rules_and_end_as_if_nothing_had_happened() {
     let mut ends: BTreeMap<String, Vec<String>> = BTreeMap::new();

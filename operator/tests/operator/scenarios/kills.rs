@@ -82,25 +82,21 @@ async fn killed_behind_each_write(story: Story) {
     assert_eq!(found, end, "{story:?}, killed behind every {EVERY} writes");
 }
 
-#[ignore = "takes minutes: run it with -- --ignored"]
 #[tokio::test(start_paused = true)]
 async fn during_a_creation() {
     killed_behind_each_write(Story::Creation).await;
 }
 
-#[ignore = "takes minutes: run it with -- --ignored"]
 #[tokio::test(start_paused = true)]
 async fn on_the_way_to_three_members_and_back() {
     killed_behind_each_write(Story::ThereAndBack).await;
 }
 
-#[ignore = "takes minutes: run it with -- --ignored"]
 #[tokio::test(start_paused = true)]
 async fn while_a_lost_volume_is_replaced() {
     killed_behind_each_write(Story::LostVolume).await;
 }
 
-#[ignore = "takes minutes: run it with -- --ignored"]
 #[tokio::test(start_paused = true)]
 async fn while_something_new_is_rolled_out() {
     killed_behind_each_write(Story::Rolling).await;

@@ -62,7 +62,12 @@ impl World {
             let machines = self.machines.lock();
             self.seen.check_members(&machines, &mut broken);
             check_deletions(&calls, &machines, &clusters, &mut broken);
-            let is_exact = self.server.faults(|faults| faults.lag == 0);
+            let (is_exact, is_down) =
+                self.server.faults(|faults| (faults.lag == 0, faults.is_down));
+            if is_down || !is_exact {
+                // Nobody can say anything, or of the past alone.
+                self.seen.without.clear();
+            }
             self.seen.check_majorities(&machines, &clusters, is_exact, &mut broken);
         }
         self.seen.check_statuses(&clusters, &mut broken);

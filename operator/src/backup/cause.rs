@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::kubernetes::with_causes;
+
 /// Why something failed, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
@@ -116,7 +118,7 @@ impl Failure {
     /// Of a store's error, about something that is named.
     #[must_use]
     pub fn of_store(what: &str, error: &object_store::Error) -> Self {
-        let text = with_sources(error);
+        let text = with_causes(error);
         Self::new(of_store(error, &text), format!("{what}: {text}"))
     }
 
@@ -141,20 +143,6 @@ impl Failure {
     pub fn of_disk(path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(Cause::LocalDisk, format!("{}: {error}", path.display()))
     }
-}
-
-/// An error with what led to it, so far as it does not say that itself.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// What servers and systems say, in the order in which it counts: a server's own word is told apart

@@ -351,7 +351,11 @@ pub async fn keep_up(operator: &Operator, key: &Key) -> Result<Option<SignedDura
         let which = Precondition { uid: uid.clone(), version: None };
         let patch = json!({ "metadata": { "annotations": { VERIFY: asked.to_string() } } });
         let (manager, namespace) = (Manager::Backups, &key.namespace);
-        objects.merge::<QuorateBackup>(manager, namespace, name, &which, patch).await?;
+        match objects.merge::<QuorateBackup>(manager, namespace, name, &which, patch).await {
+            // It has gone meanwhile; another one of its name was not meant.
+            Err(error) if matches!(error.kind(), ErrorKind::Missing | ErrorKind::Conflict) => {}
+            asked => drop(asked?),
+        }
     }
     let until = upkeep.next.map(|next| next.duration_since(now));
     Ok(until.map(|until| until.min(UPKEEP_MAX)))

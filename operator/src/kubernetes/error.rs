@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// How the API server refuses to change an object's uid.
+const UID_CHANGED: &str = "metadata.uid: Invalid value";
+
 /// A call that failed.
 #[derive(Debug)]
 pub struct Error {
@@ -48,6 +51,8 @@ impl Error {
             kube::Error::Api(status) => {
                 let kind = match (status.code, status.reason.as_str()) {
                     (404 | 410, _) => ErrorKind::Missing,
+                    // A patch that names a uid would change it, where the object is another one.
+                    (422, _) if status.message.contains(UID_CHANGED) => ErrorKind::Conflict,
                     (409, "AlreadyExists") => ErrorKind::Exists,
                     (409, _) => ErrorKind::Conflict,
                     (401 | 403, _) => ErrorKind::Forbidden,
@@ -70,7 +75,7 @@ impl Error {
 }
 
 /// An error with what led to it, so far as it does not say that itself.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -90,3 +95,26 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::{Error, ErrorKind};
+
+    #[test]
+    fn a_patch_of_an_object_that_was_made_anew_is_a_conflict() {
+        let kind = |code: u16, reason: &str, message: &str| {
+            let status = Status::failure(message, reason).with_code(code);
+            Error::of("patch", &kube::Error::Api(Box::new(status))).kind()
+        };
+        let changed = "Pod \"demo-0-0\" is invalid: metadata.uid: Invalid value: \"a\": field is \
+                       immutable";
+        assert_eq!(kind(422, "Invalid", changed), ErrorKind::Conflict);
+        let wrong = "Pod \"demo-0-0\" is invalid: metadata.labels: Invalid value: \"a\"";
+        assert_eq!(kind(422, "Invalid", wrong), ErrorKind::Invalid);
+        assert_eq!(kind(409, "Conflict", "modified"), ErrorKind::Conflict);
+        assert_eq!(kind(409, "AlreadyExists", "there"), ErrorKind::Exists);
+        assert_eq!(kind(404, "NotFound", "gone"), ErrorKind::Missing);
+    }
+}

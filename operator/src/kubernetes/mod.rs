@@ -21,6 +21,7 @@ mod events;
 mod objects;
 
 pub use calls::{CallCount, Counted, CountedService};
+pub(crate) use error::with_causes;
 pub use error::{Error, ErrorKind};
 pub use events::{Events, Severity};
 pub use objects::{CALL_TIMEOUT, Deletion, Manager, Objects, Precondition, controller_uid};

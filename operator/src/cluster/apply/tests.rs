@@ -411,6 +411,26 @@ async fn a_seed_is_closed_on_the_pod_and_in_its_template() {
 }
 
 #[tokio::test]
+async fn what_was_made_anew_meanwhile_is_looked_at_again() {
+    let grow = Step::Grow { number: 1, bytes: 2 << 30 };
+    for (step, end) in [(Step::CloseSeed { number: 0 }, "demo-0-0"), (grow, "data-demo-1-0")] {
+        let mut case = Case::new();
+        case.live.sets.insert(0, a_set(0, "new"));
+        let mut changed = refusal(422, "Invalid");
+        changed["message"] =
+            json!("it is invalid: metadata.uid: Invalid value: \"a\": field is immutable");
+        case.answer("PATCH", end, 422, changed);
+        let error = case.take(&step).await.expect_err("it is another one");
+        assert!(error.is_outdated(), "{step}: {error}");
+        let mut wrong = refusal(422, "Invalid");
+        wrong["message"] = json!("it is invalid: metadata.labels: Invalid value: \"a\"");
+        case.answer("PATCH", end, 422, wrong);
+        let error = case.take(&step).await.expect_err("it cannot be so");
+        assert!(!error.is_outdated(), "{step}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_template_that_was_closed_stays_closed() {
     let mut case = Case::new();
     case.begun = false;

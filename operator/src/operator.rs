@@ -120,6 +120,7 @@ impl Operator {
     /// Forgets a cluster that is gone.
     pub(crate) fn forget(&self, cluster: &Key) {
         self.memories.lock().remove(cluster);
+        self.nodes.forget(cluster);
         self.metrics.forget(cluster);
     }
 }

@@ -17,6 +17,7 @@ use super::names::{CLUSTER_LABEL, Names};
 use super::nodes::Nodes;
 use super::observed::{NodeSeen, Number};
 use crate::kubernetes::{Error, Objects, controller_uid};
+use crate::operator::Key;
 
 /// The objects of a cluster.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +32,7 @@ pub struct Live {
     pub secrets: BTreeMap<String, Secret>,
     /// The metadata of what there is once, by kind and name: `Service/demo-client`.
     pub shared: BTreeMap<String, ObjectMeta>,
-    /// The nodes of the pods, by name.
+    /// The nodes of the pods, by name, as far as the operator may read them.
     pub nodes: BTreeMap<String, NodeSeen>,
     /// What is in the way: objects of another cluster with names of this one.
     pub leftovers: Vec<String>,
@@ -82,7 +83,8 @@ impl Live {
             .collect();
         let mut live = Self::sort(names, cluster, Lists { sets, pods, claims, secrets, shared });
         let wanted = live.pods.values().filter_map(node_of).map(str::to_owned).collect();
-        live.nodes = nodes.read(objects, wanted).await?;
+        let key = Key::new(namespace, &names.cluster);
+        live.nodes = nodes.read(objects, &key, wanted).await?;
         Ok(live)
     }
 

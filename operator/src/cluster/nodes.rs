@@ -1,7 +1,7 @@
 //! Nodes: whether they are there, and in which zone.
 //!
-//! An operator of one namespace may not read them. It takes them for ready, so that it never gives
-//! up a pod for the sake of its node.
+//! An operator of one namespace may not read them. Of a node that it cannot read it knows what the
+//! pods on it show (`observe`), and no zone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::observed::NodeSeen;
 use crate::kubernetes::{Error, ErrorKind, Objects};
+use crate::operator::Key;
 
 /// How long a node counts as ready that was: many members share it. One that is not ready is read
 /// again each time, because something is made of that.
@@ -25,49 +26,53 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 pub struct Nodes {
     may_read: bool,
     read: Mutex<HashMap<String, (Instant, NodeSeen)>>,
+    /// The nodes that clusters have pods on.
+    users: Mutex<HashMap<Key, BTreeSet<String>>>,
 }
 
 impl Nodes {
     /// Of an operator that may, or may not, read them.
     #[must_use]
     pub fn new(may_read: bool) -> Self {
-        Self { may_read, read: Mutex::default() }
+        Self { may_read, read: Mutex::default(), users: Mutex::default() }
     }
 
-    /// The nodes of these names.
+    /// The nodes of these names, on which a cluster has pods; those that cannot be read are left
+    /// out.
     ///
     /// # Errors
     /// [`Error`], if one cannot be read.
     pub async fn read(
         &self,
         objects: &Objects,
+        cluster: &Key,
         names: BTreeSet<String>,
     ) -> Result<BTreeMap<String, NodeSeen>, Error> {
+        if !self.may_read {
+            return Ok(BTreeMap::new());
+        }
+        self.users.lock().insert(cluster.clone(), names.clone());
         let nodes = names.into_iter().map(|name| async move {
             let node = self.node(objects, &name).await?;
-            Ok::<_, Error>((name, node))
+            Ok::<_, Error>(node.map(|node| (name, node)))
         });
-        Ok(futures::future::try_join_all(nodes).await?.into_iter().collect())
+        Ok(futures::future::try_join_all(nodes).await?.into_iter().flatten().collect())
     }
 
-    async fn node(&self, objects: &Objects, name: &str) -> Result<NodeSeen, Error> {
-        let taken_for_ready = || NodeSeen { name: name.to_owned(), zone: None, is_ready: true };
-        if !self.may_read {
-            return Ok(taken_for_ready());
-        }
+    async fn node(&self, objects: &Objects, name: &str) -> Result<Option<NodeSeen>, Error> {
         if let Some(node) = self.remembered(name) {
-            return Ok(node);
+            return Ok(Some(node));
         }
         let node = match objects.get_global::<Node>(name).await {
             Ok(Some(node)) => seen(&node),
             Ok(None) => NodeSeen { name: name.to_owned(), zone: None, is_ready: false },
-            Err(error) if error.kind() == ErrorKind::Forbidden => taken_for_ready(),
+            Err(error) if error.kind() == ErrorKind::Forbidden => return Ok(None),
             Err(error) => return Err(error),
         };
         if node.is_ready {
             self.read.lock().insert(name.to_owned(), (Instant::now(), node.clone()));
         }
-        Ok(node)
+        Ok(Some(node))
     }
 
     fn remembered(&self, name: &str) -> Option<NodeSeen> {
@@ -75,16 +80,33 @@ impl Nodes {
         read.retain(|_, (at, _)| at.elapsed() < FRESH);
         read.get(name).map(|(_, node)| node.clone())
     }
+
+    /// A node has become ready, or ceased to be: it is read anew. The clusters with pods on it.
+    pub(crate) fn changed(&self, name: &str) -> Vec<Key> {
+        self.read.lock().remove(name);
+        let users = self.users.lock();
+        users.iter().filter(|(_, nodes)| nodes.contains(name)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Forgets a cluster that is gone.
+    pub(crate) fn forget(&self, cluster: &Key) {
+        self.users.lock().remove(cluster);
+    }
+}
+
+/// Whether a node says that it is ready.
+pub(crate) fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    ready.any(|condition| condition.status == "True")
 }
 
 /// A node in one look.
 fn seen(node: &Node) -> NodeSeen {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
     NodeSeen {
         name: node.name_any(),
         zone: node.labels().get(ZONE_LABEL).cloned(),
-        is_ready: ready.any(|condition| condition.status == "True"),
+        is_ready: is_ready(node),
     }
 }
 

@@ -28,7 +28,7 @@ use super::memory::Memory;
 use super::names::Names;
 use super::observe;
 use super::observed::{Alarm, Answer, Membership, Number, Observed, Record};
-use super::plan::{Decision, plan, quorum};
+use super::plan::{Decision, Plan, plan, quorum};
 use super::status::{Look, Parts, status};
 use super::tell::Teller;
 use super::validate::{Desired, Refusal, Validated, validate};
@@ -133,135 +133,243 @@ async fn look(
     let names = Names::new(&key.name, &key.namespace);
     let previous = cluster.status.clone().unwrap_or_default();
     let record = Record::of(&previous, &names);
-    let mut live =
-        Live::read(&operator.objects, &operator.nodes, &names, &cluster.metadata).await?;
-    let running = observe::running_image(&live);
-    let mut validated = validate(&cluster, &record);
-    cluster.spec = validated.spec.clone();
-    let origin = match record.cluster_id {
-        Some(_) => None,
-        None => restore::find(&operator.objects, &cluster).await?.unwrap_or_else(|refusal| {
-            validated.refusals.push(refusal);
-            None
-        }),
-    };
-    let held = hold_back_overrides(operator, &mut cluster, &mut validated, running.as_deref())?;
+    let live = Live::read(&operator.objects, &operator.nodes, &names, &cluster.metadata).await?;
+    let wish = Wish::of(operator, &mut cluster, &record, &live).await?;
     let defaults = &operator.settings.defaults;
-    let blueprint = Blueprint::new(&cluster, defaults, running.as_deref())?.with_origin(origin);
-    let hash = match held {
+    let running = wish.running.as_deref();
+    let blueprint = Blueprint::new(&cluster, defaults, running)?.with_origin(wish.origin.clone());
+    let hash = match wish.is_held_back {
         true => observe::common_hash(&live).unwrap_or_else(|| build::hash(&blueprint)),
         false => build::hash(&blueprint),
     };
-    let desired = Desired::of(&cluster, &validated, &hash);
     let policy = Policy::of(&cluster);
-    let maker = Maker { operator, blueprint: &blueprint, policy: &policy };
-    let may_write = !desired.is_paused;
-    let members = with_certificates(&live, &record);
-    leading(operator)?;
-    let certificates = maker.prepare(&mut live, &members, memory, may_write).await?;
-    let contact = Contact {
-        names: names.clone(),
-        scheme: blueprint.scheme,
-        files: certificates.operator.clone(),
-        addresses: observe::addresses(&live),
-    };
-    let Asked { visits, membership, alarms } = ask(operator, &contact).await;
-    let shown: BTreeMap<Number, Shown> =
-        visits.iter().map(|(number, visit)| (*number, visit.shown)).collect();
-    let certificates = maker.judge(certificates, &live, &members, &shown);
-    let backups = backup::look(operator, &cluster).await?;
-    let patience = desired.replace_after.saturating_mul(2);
-    let known = recovery::look(operator, &blueprint, &record, &live, patience).await?;
-    let observed = Observed {
-        backup: backups.seen,
-        remains: known.remains,
-        unread: known.unread,
-        record,
-        membership,
-        members: observe::members(&live, &visits),
-        alarms,
-        leftovers: live.leftovers.clone(),
-        certificates: certificates.seen,
-    };
-    let now = operator.clock.steady();
-    let plan = plan(&desired, &observed, now);
-    let parts = Parts {
-        tls: certificates.tls.clone().or_else(|| previous.tls.clone()),
-        certificates: certificates.said.clone(),
-        backup: backups.summary.clone().or_else(|| previous.backup.clone()),
-        backups: backups.said.clone(),
-    };
-    let look = Look {
+    let ground = Ground {
+        operator,
+        cluster: &cluster,
         names: &names,
-        scheme: blueprint.scheme,
-        generation: cluster.metadata.generation,
         previous: &previous,
-        desired: &desired,
-        observed: &observed,
-        plan: &plan,
-        parts: &parts,
+        desired: &Desired::of(&cluster, &wish.validated, &hash),
+        blueprint: &blueprint,
+        maker: &Maker { operator, blueprint: &blueprint, policy: &policy },
     };
-    let written = status(look, now);
-    operator.metrics.know(
-        key,
-        Facts {
-            backup_due: backups.due,
-            ..facts(&desired, &observed, &written, &certificates, now)
-        },
-    );
-    leading(operator)?;
-    if written != previous {
-        let objects = &operator.objects;
-        objects.apply_status::<QuorateCluster>(&cluster.metadata, &written).await?;
-    }
+    let seen = ground.see(record, live, memory).await?;
+    let plan = plan(ground.desired, &seen.observed, seen.now);
+    let written = ground.write_status(key, &seen, &plan).await?;
     let teller = Teller { operator, cluster: &cluster, names: &names, status: &written };
-    teller.tell_refusals(&desired, memory).await;
-    if let Some(reason) = &certificates.lost_authority {
-        teller.warn("CertificatesReady", &format!("the CA was made anew: {reason}")).await;
+    ground.keep(&seen, &teller, memory).await?;
+    ground.go_on(seen, &plan, &teller, memory).await
+}
+
+/// What is wished for, as far as it can be had.
+struct Wish {
+    validated: Validated,
+    /// The image that members run.
+    running: Option<String>,
+    /// What a cluster that has not begun is made of.
+    origin: Option<restore::Origin>,
+    /// Whether overrides were held back: members that run with earlier ones are left alone.
+    is_held_back: bool,
+}
+
+impl Wish {
+    /// The resource's, whose specification loses what is refused.
+    async fn of(
+        operator: &Operator,
+        cluster: &mut QuorateCluster,
+        record: &Record,
+        live: &Live,
+    ) -> Result<Self, Error> {
+        let running = observe::running_image(live);
+        let mut validated = validate(cluster, record);
+        cluster.spec = validated.spec.clone();
+        let origin = match record.cluster_id {
+            Some(_) => None,
+            None => restore::find(&operator.objects, cluster).await?.unwrap_or_else(|refusal| {
+                validated.refusals.push(refusal);
+                None
+            }),
+        };
+        let is_held_back =
+            hold_back_overrides(operator, cluster, &mut validated, running.as_deref())?;
+        Ok(Self { validated, running, origin, is_held_back })
     }
-    if may_write {
+}
+
+/// What a look is about: a cluster, and what is wished for.
+struct Ground<'a> {
+    operator: &'a Operator,
+    cluster: &'a QuorateCluster,
+    names: &'a Names,
+    previous: &'a ClusterStatus,
+    desired: &'a Desired,
+    blueprint: &'a Blueprint<'a>,
+    maker: &'a Maker<'a>,
+}
+
+/// What a look has seen.
+struct Seen {
+    observed: Observed,
+    live: Live,
+    contact: Contact,
+    certificates: Certificates,
+    backups: backup::upkeep::Look,
+    /// Whose certificates there are to be.
+    members: BTreeSet<Number>,
+    /// What each shows.
+    shown: BTreeMap<Number, Shown>,
+    now: Timestamp,
+}
+
+impl Ground<'_> {
+    fn may_write(&self) -> bool {
+        !self.desired.is_paused
+    }
+
+    /// Asks everybody, with certificates that are there or are made first.
+    async fn see(
+        &self,
+        record: Record,
+        mut live: Live,
+        memory: &mut Memory,
+    ) -> Result<Seen, Error> {
+        let Self { operator, cluster, blueprint, maker, .. } = *self;
+        let members = with_certificates(&live, &record);
+        leading(operator)?;
+        let certificates = maker.prepare(&mut live, &members, memory, self.may_write()).await?;
+        let contact = Contact {
+            names: self.names.clone(),
+            scheme: blueprint.scheme,
+            files: certificates.operator.clone(),
+            addresses: observe::addresses(&live),
+        };
+        let Asked { visits, membership, alarms } = ask(operator, &contact).await;
+        let shown: BTreeMap<Number, Shown> =
+            visits.iter().map(|(number, visit)| (*number, visit.shown)).collect();
+        let certificates = maker.judge(certificates, &live, &members, &shown);
+        let backups = backup::look(operator, cluster).await?;
+        let patience = self.desired.replace_after.saturating_mul(2);
+        let known = recovery::look(operator, blueprint, &record, &live, patience).await?;
+        let now = operator.clock.steady();
+        let observed = Observed {
+            backup: backups.seen,
+            remains: known.remains,
+            unread: known.unread,
+            record,
+            membership,
+            members: observe::members(&live, &visits, now),
+            alarms,
+            leftovers: live.leftovers.clone(),
+            certificates: certificates.seen,
+        };
+        Ok(Seen { observed, live, contact, certificates, backups, members, shown, now })
+    }
+
+    /// Says how it is and what is done next, to metrics and in the status. Who is refused here has
+    /// looked at what is no more.
+    async fn write_status(
+        &self,
+        key: &Key,
+        seen: &Seen,
+        plan: &Plan,
+    ) -> Result<ClusterStatus, Error> {
+        let Seen { observed, certificates, backups, now, .. } = seen;
+        let previous = self.previous;
+        let parts = Parts {
+            tls: certificates.tls.clone().or_else(|| previous.tls.clone()),
+            certificates: certificates.said.clone(),
+            backup: backups.summary.clone().or_else(|| previous.backup.clone()),
+            backups: backups.said.clone(),
+        };
+        let look = Look {
+            names: self.names,
+            scheme: self.blueprint.scheme,
+            generation: self.cluster.metadata.generation,
+            previous,
+            desired: self.desired,
+            observed,
+            plan,
+            parts: &parts,
+        };
+        let written = status(look, *now);
+        let facts = facts(self.desired, observed, &written, certificates, *now);
+        self.operator.metrics.know(key, Facts { backup_due: backups.due, ..facts });
+        leading(self.operator)?;
+        if written != *previous {
+            let objects = &self.operator.objects;
+            objects.apply_status::<QuorateCluster>(&self.cluster.metadata, &written).await?;
+        }
+        Ok(written)
+    }
+
+    /// Has what stands beside the members be as it should be, and tells what cannot be.
+    async fn keep(
+        &self,
+        seen: &Seen,
+        teller: &Teller<'_>,
+        memory: &mut Memory,
+    ) -> Result<(), Error> {
+        teller.tell_refusals(self.desired, memory).await;
+        if let Some(reason) = &seen.certificates.lost_authority {
+            teller.warn("CertificatesReady", &format!("the CA was made anew: {reason}")).await;
+        }
+        if !self.may_write() {
+            return Ok(());
+        }
         let keeper = Keeper {
-            objects: &operator.objects,
-            blueprint: &blueprint,
-            live: &live,
-            observed: &observed,
-            certificates: &certificates,
-            endpoints: &written.endpoints,
-            voters: usize::try_from(written.replicas).unwrap_or_default(),
-            generation: cluster.metadata.generation,
+            objects: &self.operator.objects,
+            blueprint: self.blueprint,
+            live: &seen.live,
+            observed: &seen.observed,
+            certificates: &seen.certificates,
+            endpoints: &teller.status.endpoints,
+            voters: usize::try_from(teller.status.replicas).unwrap_or_default(),
+            generation: self.cluster.metadata.generation,
         };
         for refused in keeper.keep(memory).await? {
             teller.warn("Refused", &refused.to_string()).await;
         }
+        Ok(())
     }
-    let step = match &plan.decision {
-        Decision::Wait(wait) => {
-            teller.tell_wait(wait, memory).await;
-            let patience = Duration::try_from(wait.patience(now)).unwrap_or(AFTER_STEP);
-            return Ok(Next::After(sooner(patience, certificates.look_again_at, operator)));
+
+    /// Takes the step, or waits.
+    async fn go_on(
+        &self,
+        seen: Seen,
+        plan: &Plan,
+        teller: &Teller<'_>,
+        memory: &mut Memory,
+    ) -> Result<Next, Error> {
+        let Seen { observed, live, contact, certificates, members, shown, now, .. } = seen;
+        let operator = self.operator;
+        let step = match &plan.decision {
+            Decision::Wait(wait) => {
+                teller.tell_wait(wait, memory).await;
+                let patience = Duration::try_from(wait.patience(now)).unwrap_or(AFTER_STEP);
+                return Ok(Next::After(sooner(patience, certificates.look_again_at, operator)));
+            }
+            Decision::Step(step) => step,
+        };
+        memory.told = None;
+        leading(operator)?;
+        let mut work = Work {
+            operator,
+            cluster: self.cluster,
+            blueprint: self.blueprint,
+            maker: self.maker,
+            desired: self.desired,
+            observed: &observed,
+            contact: &contact,
+            certificates: &certificates,
+            members: &members,
+            shown: &shown,
+            live,
+        };
+        let taken = work.take(step).await;
+        teller.tell_step(plan, step, &taken).await;
+        match taken {
+            Ok(()) => Ok(Next::After(after_step(teller.status))),
+            Err(error) => Err(Error::Step { step: step.to_string(), error }),
         }
-        Decision::Step(step) => step,
-    };
-    memory.told = None;
-    leading(operator)?;
-    let mut work = Work {
-        operator,
-        cluster: &cluster,
-        blueprint: &blueprint,
-        maker: &maker,
-        desired: &desired,
-        observed: &observed,
-        contact: &contact,
-        certificates: &certificates,
-        members: &members,
-        shown: &shown,
-        live,
-    };
-    let taken = work.take(step).await;
-    teller.tell_step(&plan, step, &taken).await;
-    match taken {
-        Ok(()) => Ok(Next::After(after_step(&written))),
-        Err(error) => Err(Error::Step { step: step.to_string(), error }),
     }
 }
 

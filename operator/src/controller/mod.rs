@@ -128,6 +128,11 @@ async fn look_until_undefined(operator: &Arc<Operator>) {
         tokio::select! {
             signal = signals.next() => match signal {
                 Some(Signal::Look(key)) => queue.request(key, Instant::now()),
+                Some(Signal::Node(name)) => {
+                    for key in operator.nodes.changed(&name) {
+                        queue.request(key, Instant::now());
+                    }
+                }
                 Some(Signal::Undefined) | None => return,
             },
             Some((key, outcome)) = running.next(), if !running.looks.is_empty() => {

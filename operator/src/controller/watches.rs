@@ -1,15 +1,18 @@
-//! What says that a cluster is to be looked at: its resource, and every object that carries its
-//! label. Only metadata are watched.
+//! What says that a cluster is to be looked at: its resource, every object that carries its label,
+//! and the nodes that its pods are on. Only metadata are watched, but of nodes, whose metadata do not
+//! say how they are.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::{Hash as _, Hasher as _};
 
 use futures::stream::{BoxStream, SelectAll, StreamExt as _, select_all};
 use k8s_openapi::NamespaceResourceScope as Namespaced;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    Node, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -17,11 +20,12 @@ use kube::api::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt as _};
 use quorate_operator_api::QuorateCluster;
 use serde::de::DeserializeOwned;
 
 use crate::cluster::names::CLUSTER_LABEL;
+use crate::cluster::nodes::is_ready;
 use crate::operator::{Key, Operator};
 
 /// What a watch says.
@@ -29,6 +33,8 @@ use crate::operator::{Key, Operator};
 pub(super) enum Signal {
     /// This cluster is to be looked at.
     Look(Key),
+    /// This node is no longer as it was.
+    Node(String),
     /// There are no clusters: their kind is not defined any more.
     Undefined,
 }
@@ -37,7 +43,7 @@ pub(super) enum Signal {
 pub(super) fn signals(operator: &Operator) -> SelectAll<BoxStream<'static, Signal>> {
     let client = operator.objects.client();
     let namespace = operator.settings.namespace.as_deref();
-    select_all([
+    let mut all = select_all([
         clusters(api(client, namespace)),
         labelled::<StatefulSet>(api(client, namespace)),
         labelled::<Pod>(api(client, namespace)),
@@ -47,7 +53,80 @@ pub(super) fn signals(operator: &Operator) -> SelectAll<BoxStream<'static, Signa
         labelled::<ServiceAccount>(api(client, namespace)),
         labelled::<NetworkPolicy>(api(client, namespace)),
         labelled::<PodDisruptionBudget>(api(client, namespace)),
-    ])
+    ]);
+    // Who may not read them sees by the pods what has become of a node.
+    if namespace.is_none() {
+        all.push(nodes(Api::all(client.clone())));
+    }
+    all
+}
+
+/// Nodes that are no longer ready, or are again, or are gone.
+fn nodes(api: Api<Node>) -> BoxStream<'static, Signal> {
+    let mut known = KnownNodes::default();
+    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let watched = events.take_while(|event| {
+        let is_refused = matches!(event, Err(error) if code(error) == Some(403));
+        if is_refused {
+            tracing::warn!("nodes cannot be watched: the operator has no right to");
+        }
+        std::future::ready(!is_refused)
+    });
+    let signals = watched.flat_map(move |event| {
+        let changed = match event {
+            Ok(event) => known.hear(event),
+            Err(error) => {
+                tracing::warn!(%error, "nodes cannot be watched");
+                Vec::new()
+            }
+        };
+        futures::stream::iter(changed.into_iter().map(Signal::Node))
+    });
+    signals.boxed()
+}
+
+/// Whether nodes were ready when they were last heard of. What else happens to a node, such as that
+/// it says every few minutes how it is, is nobody's concern.
+#[derive(Debug, Default)]
+struct KnownNodes {
+    ready: HashMap<String, bool>,
+    /// Those of a list that is being told.
+    listed: HashSet<String>,
+}
+
+impl KnownNodes {
+    /// The nodes that are no longer as they were.
+    fn hear(&mut self, event: Event<Node>) -> Vec<String> {
+        match event {
+            Event::Init => {
+                self.listed.clear();
+                Vec::new()
+            }
+            Event::InitApply(node) => {
+                self.listed.insert(node.name_any());
+                self.is_as(&node).into_iter().collect()
+            }
+            Event::InitDone => {
+                let gone = self.ready.keys().filter(|name| !self.listed.contains(*name));
+                let gone: Vec<String> = gone.cloned().collect();
+                self.ready.retain(|name, _| self.listed.contains(name));
+                gone
+            }
+            Event::Apply(node) => self.is_as(&node).into_iter().collect(),
+            Event::Delete(node) => {
+                self.ready.remove(&node.name_any());
+                vec![node.name_any()]
+            }
+        }
+    }
+
+    /// A node's name, if it is not as it was. Of one that is new, nothing else is expected than that
+    /// it is ready.
+    fn is_as(&mut self, node: &Node) -> Option<String> {
+        let (name, is_ready) = (node.name_any(), is_ready(node));
+        let was_ready = self.ready.insert(name.clone(), is_ready).unwrap_or(true);
+        (was_ready != is_ready).then_some(name)
+    }
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<PartialObjectMeta<K>>
@@ -131,21 +210,32 @@ fn wish(metadata: &ObjectMeta) -> u64 {
 }
 
 fn is_undefined(error: &watcher::Error) -> bool {
+    code(error) == Some(404)
+}
+
+/// What the API server says of a watch that failed.
+fn code(error: &watcher::Error) -> Option<u16> {
     let api_error = match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => error,
-        watcher::Error::WatchError(status) => return status.code == 404,
-        watcher::Error::NoResourceVersion => return false,
+        watcher::Error::WatchError(status) => return Some(status.code),
+        watcher::Error::NoResourceVersion => return None,
     };
-    matches!(api_error, kube::Error::Api(status) if status.code == 404)
+    match api_error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Node;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
 
-    use super::{key, wish};
+    use super::{KnownNodes, key, wish};
     use crate::operator::Key;
 
     #[test]
@@ -163,5 +253,35 @@ mod tests {
         assert_eq!(wish(&first), wish(&metadata("2", 1, "a")));
         assert_ne!(wish(&first), wish(&metadata("2", 2, "a")));
         assert_ne!(wish(&first), wish(&metadata("2", 1, "b")));
+    }
+
+    #[test]
+    fn a_node_is_told_of_when_it_is_ready_no_more_again_or_gone() {
+        let node = |name: &str, status: &str| -> Node {
+            serde_json::from_value(json!({
+                "metadata": { "name": name },
+                "status": { "conditions": [{ "type": "Ready", "status": status }] },
+            }))
+            .expect("a node")
+        };
+        let mut known = KnownNodes::default();
+        for (event, told) in [
+            (Event::Init, vec![]),
+            (Event::InitApply(node("a", "True")), vec![]),
+            (Event::InitApply(node("b", "Unknown")), vec!["b"]),
+            (Event::InitDone, vec![]),
+            (Event::Apply(node("a", "True")), vec![]),
+            (Event::Apply(node("a", "False")), vec!["a"]),
+            (Event::Apply(node("a", "Unknown")), vec![]),
+            (Event::Apply(node("a", "True")), vec!["a"]),
+            (Event::Delete(node("a", "True")), vec!["a"]),
+            (Event::Apply(node("c", "True")), vec![]),
+            // What was missed meanwhile.
+            (Event::Init, vec![]),
+            (Event::InitApply(node("b", "True")), vec!["b"]),
+            (Event::InitDone, vec!["c"]),
+        ] {
+            assert_eq!(known.hear(event.clone()), told, "{event:?}");
+        }
     }
 }

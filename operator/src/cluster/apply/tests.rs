@@ -241,7 +241,7 @@ impl Case {
         let observed = Observed {
             record: Record { cluster_id: Some(7), next_member: 3, ..Record::default() },
             membership: Membership::Known(observe::membership(&names, Scheme::Http, &listed)),
-            members: observe::members(&live, &visits),
+            members: observe::members(&live, &visits, Timestamp::UNIX_EPOCH),
             ..Observed::default()
         };
         let members = Asked { listed: Mutex::new(listed), ..Asked::default() };

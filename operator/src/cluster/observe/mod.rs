@@ -23,14 +23,31 @@ use super::observed::{
 };
 use crate::members::{Listed, Visit};
 
+/// How a member's last words say that its data are not those that the others know it with: it is to
+/// be removed and added anew (`quorate_member::identity::REMEDY`).
+pub(super) const REMOVE: &str = "remove this member from the cluster";
+
+/// How long after its end a pod may still be there on a node that is well.
+const OUTLIVED_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
+/// So much of last words is told.
+const WORDS_CHARACTERS_MAX: usize = 300;
+
 /// The members of which there is an object, with what they say.
 #[must_use]
-pub fn members(live: &Live, visits: &BTreeMap<Number, Visit>) -> BTreeMap<Number, MemberSeen> {
+pub fn members(
+    live: &Live,
+    visits: &BTreeMap<Number, Visit>,
+    now: Timestamp,
+) -> BTreeMap<Number, MemberSeen> {
     live.numbers()
         .map(|number| {
             let seen = MemberSeen {
                 set: live.sets.get(&number).map(set),
-                pod: live.pods.get(&number).map(|found| pod(found, &live.nodes)),
+                pod: live
+                    .pods
+                    .get(&number)
+                    .map(|found| PodSeen { node: node(found, &live.nodes, now), ..pod(found) }),
                 claim: live.claims.get(&number).map(claim),
                 answer: visits.get(&number).map_or(Answer::Silent, |visit| visit.answer.clone()),
             };
@@ -77,12 +94,12 @@ pub fn addresses(live: &Live) -> BTreeMap<Number, IpAddr> {
 #[must_use]
 pub fn running_image(live: &Live) -> Option<String> {
     let of_pods = |is_meant: &dyn Fn(&PodSeen) -> bool| {
-        let pods = live.pods.values().filter(|found| is_meant(&pod(found, &live.nodes)));
+        let pods = live.pods.values().filter(|found| is_meant(&pod(found)));
         most(pods.filter_map(|pod| image_of(pod.spec.as_ref()?)))
     };
     let of_sets = || {
         let has_trouble = |number: &Number| {
-            let pod = live.pods.get(number).map(|found| pod(found, &live.nodes));
+            let pod = live.pods.get(number).map(pod);
             pod.is_some_and(|pod| pod.trouble.is_some())
         };
         let sets = live.sets.iter().filter(|(number, _)| !has_trouble(number));
@@ -143,7 +160,31 @@ fn set(set: &StatefulSet) -> SetSeen {
     }
 }
 
-fn pod(pod: &Pod, nodes: &BTreeMap<String, NodeSeen>) -> PodSeen {
+/// The node that a pod is on. Of one that cannot be read it is the pod that shows whether somebody
+/// there sees to it.
+fn node(pod: &Pod, nodes: &BTreeMap<String, NodeSeen>, now: Timestamp) -> Option<NodeSeen> {
+    let name = node_of(pod)?;
+    let of_pod = || NodeSeen {
+        name: name.to_owned(),
+        zone: None,
+        is_ready: !is_given_up(pod) && !has_outlived_its_end(pod, now),
+    };
+    Some(nodes.get(name).cloned().unwrap_or_else(of_pod))
+}
+
+/// Whether Kubernetes itself says that nobody hears of a pod's node any more.
+fn is_given_up(pod: &Pod) -> bool {
+    let reason = pod.status.as_ref().and_then(|status| status.reason.as_deref());
+    reason == Some("NodeLost") || phase(pod) == PodPhase::Unknown
+}
+
+/// Whether a pod is there that should have ended: a kubelet that runs kills it in time, and says so.
+fn has_outlived_its_end(pod: &Pod, now: Timestamp) -> bool {
+    let end = pod.metadata.deletion_timestamp.as_ref().map(|end| end.0);
+    end.is_some_and(|end| now.duration_since(end) > OUTLIVED_AFTER)
+}
+
+fn pod(pod: &Pod) -> PodSeen {
     let metadata = &pod.metadata;
     let hash = metadata.annotations.as_ref().and_then(|all| all.get(SPEC_HASH));
     let image = pod.spec.as_ref().and_then(image_of);
@@ -154,7 +195,7 @@ fn pod(pod: &Pod, nodes: &BTreeMap<String, NodeSeen>) -> PodSeen {
         phase: phase(pod),
         is_ready: condition(pod, "Ready").is_some_and(|(status, _)| status == "True"),
         leaving_since: leaving_since(pod),
-        node: node_of(pod).and_then(|name| nodes.get(name)).cloned(),
+        node: None,
         trouble: trouble(pod),
     }
 }

@@ -66,7 +66,7 @@ fn a_pod_s_phase_is_that_of_its_container() {
         (json!({ "status": { "phase": "Succeeded" } }), PodPhase::Over),
         (json!({ "status": { "phase": "Unknown" } }), PodPhase::Unknown),
     ] {
-        assert_eq!(pod(&a_pod(more.clone()), &BTreeMap::new()).phase, phase, "{more}");
+        assert_eq!(pod(&a_pod(more.clone())).phase, phase, "{more}");
     }
 }
 
@@ -92,7 +92,7 @@ fn what_keeps_a_pod_from_running_is_told_in_kubernetes_words() {
             Some("Evicted: disk"),
         ),
     ] {
-        let seen = pod(&a_pod(more.clone()), &BTreeMap::new());
+        let seen = pod(&a_pod(more.clone()));
         assert_eq!(seen.trouble.as_deref(), trouble, "{more}");
     }
 }
@@ -102,12 +102,35 @@ fn a_pod_has_its_hash_its_version_and_its_node() {
     let node = NodeSeen { name: "n1".to_owned(), zone: Some("z".to_owned()), is_ready: false };
     let nodes = BTreeMap::from([("n1".to_owned(), node.clone())]);
     let ready = json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
-    let seen = pod(&a_pod(ready), &nodes);
+    let seen = pod(&a_pod(ready.clone()));
+    let now = Timestamp::UNIX_EPOCH;
     assert_eq!((seen.uid.as_str(), seen.hash.as_str()), ("u", "h"));
     assert_eq!(seen.version.as_deref(), Some("0.1.0"));
-    assert_eq!(seen.node, Some(node));
+    assert_eq!(super::node(&a_pod(ready), &nodes, now), Some(node));
     assert!(seen.is_ready);
-    assert!(!pod(&a_pod(json!({})), &nodes).is_ready);
+    assert!(!pod(&a_pod(json!({}))).is_ready);
+}
+
+#[test]
+fn a_node_that_cannot_be_read_is_as_its_pods_show() {
+    let now: Timestamp = "2026-01-01T00:02:01Z".parse().expect("a time");
+    let leaving = |end: &str| json!({ "metadata": { "deletionTimestamp": end, "deletionGracePeriodSeconds": 30 } });
+    for (more, is_ready) in [
+        (json!({}), true),
+        (json!({ "status": { "phase": "Failed", "reason": "Evicted" } }), true),
+        (json!({ "status": { "phase": "Running", "reason": "NodeLost" } }), false),
+        (json!({ "status": { "phase": "Unknown" } }), false),
+        (leaving("2026-01-01T00:01:30Z"), true),
+        (leaving("2026-01-01T00:01:00Z"), false),
+        (leaving("2026-01-01T00:02:30Z"), true),
+    ] {
+        let seen = super::node(&a_pod(more.clone()), &BTreeMap::new(), now).expect("a node");
+        assert_eq!((seen.name.as_str(), seen.is_ready), ("n1", is_ready), "{more}");
+        // Where nodes can be read, their word counts.
+        let read = NodeSeen { name: "n1".to_owned(), zone: None, is_ready: true };
+        let nodes = BTreeMap::from([("n1".to_owned(), read.clone())]);
+        assert_eq!(super::node(&a_pod(more), &nodes, now), Some(read));
+    }
 }
 
 #[test]
@@ -117,8 +140,8 @@ fn a_deletion_began_before_the_time_that_it_is_dated_to() {
         "deletionGracePeriodSeconds": 60,
     }});
     let since: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
-    assert_eq!(pod(&a_pod(leaving), &BTreeMap::new()).leaving_since, Some(since));
-    assert_eq!(pod(&a_pod(json!({})), &BTreeMap::new()).leaving_since, None);
+    assert_eq!(pod(&a_pod(leaving)).leaving_since, Some(since));
+    assert_eq!(pod(&a_pod(json!({}))).leaving_since, None);
 }
 
 #[test]

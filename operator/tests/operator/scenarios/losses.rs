@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{NAME, PATIENCE, is_settled, names, pod_uid, settled, with_cluster};
-use crate::api_server::of_kind;
-use crate::world::World;
+use super::{NAME, PATIENCE, is_settled, names, pod_uid, settled, spec, with_cluster};
+use crate::api_server::{Part, of_kind};
+use crate::world::{NAMESPACE, ReplicaOptions, World};
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_is_deleted_comes_back_as_the_same_member() {
@@ -88,6 +88,56 @@ async fn a_node_that_is_gone_for_good_is_replaced_with_its_disks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_may_not_read_nodes_gives_up_a_pod_that_does_not_end() {
+    let mut world = World::new(5);
+    world.operate(ReplicaOptions {
+        namespace: Some(NAMESPACE.to_owned()),
+        rights: Some(super::operators::chart_rights(Some(NAMESPACE))),
+        ..ReplicaOptions::default()
+    });
+    world.apply(NAME, &spec(3));
+    settled(&mut world, 3).await;
+    let lost = world.followers(NAME)[0].clone();
+    world.disturb();
+    world.set_up(&world.node_of(&lost), false);
+    let is_replaced =
+        |world: &World| world.voters(NAME).len() == 3 && !world.voters(NAME).contains(&lost);
+    world.until(PATIENCE, "it is replaced", is_replaced).await;
+    let is_gone = |world: &World| {
+        [&of_kind::STATEFUL_SET, &of_kind::POD, &of_kind::CLAIM]
+            .iter()
+            .all(|kind| names(world, kind).iter().all(|name| !name.contains(&lost)))
+    };
+    world.until(200, "nothing of it is left", is_gone).await;
+    settled(&mut world, 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_no_longer_ready_has_its_clusters_looked_at() {
+    let mut world = with_cluster(5, 3).await;
+    world.seconds(60).await;
+    let node = world.node_of(&world.voters(NAME)[0]);
+    let looks = |world: &World| {
+        let calls = world.calls().iter();
+        calls.filter(|call| call.verb == "list" && call.resource == "statefulsets").count()
+    };
+    // Right behind a look at a cluster at rest: the next one is half a minute away.
+    let before = looks(&world);
+    world.until(60, "a look", |world| looks(world) > before).await;
+    let before = looks(&world);
+    world.seconds(3).await;
+    assert_eq!(looks(&world), before);
+    world
+        .server
+        .change(&of_kind::NODE, ("", &node), Part::Status, |node| {
+            node["status"]["conditions"][0]["status"] = json!("Unknown");
+        })
+        .expect("told");
+    world.second().await;
+    assert!(looks(&world) > before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_is_borne_node_by_node() {
     let mut world = with_cluster(4, 3).await;
     for node in ["node-0", "node-1", "node-2", "node-3"] {
@@ -164,7 +214,7 @@ async fn without_healing_nobody_is_replaced() {
 #[tokio::test(start_paused = true)]
 async fn the_seeds_volume_is_lost_before_anybody_else_is_there() {
     let mut world = super::operated(3);
-    world.apply(NAME, &super::spec(3));
+    world.apply(NAME, &spec(3));
     let begins = |world: &World| world.group(NAME).is_some_and(|group| group.leader.is_some());
     world.until(60, "a first leader", begins).await;
     world.disturb();

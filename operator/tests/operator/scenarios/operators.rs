@@ -32,7 +32,7 @@ fn rule(group: &str, resource: &str, names: &[&str], verbs: &[&str]) -> Rule {
 pub(crate) fn chart_rights(namespace: Option<&str>) -> Rights {
     let mut rules = chart_rules();
     if namespace.is_none() {
-        rules.push(rule("", "nodes", &[], &["get"]));
+        rules.push(rule("", "nodes", &[], &["get", "list", "watch"]));
     }
     let leases = vec![
         rule("coordination.k8s.io", "leases", &[], &["create"]),

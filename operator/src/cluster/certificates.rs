@@ -254,6 +254,12 @@ impl Maker<'_> {
                 "the next CA is given time to be trusted everywhere",
             ),
             // That the previous CA is still trusted, for those who have not renewed, harms nobody.
+            CertificatesSeen::Fine if outcome.stage == Stage::Retiring => Said {
+                message: "all certificates are valid and trusted everywhere; for a time, so are \
+                          those of the previous CA"
+                    .to_owned(),
+                ..is_so()
+            },
             CertificatesSeen::Fine => is_so(),
         };
         Certificates {

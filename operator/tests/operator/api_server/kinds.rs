@@ -91,7 +91,7 @@ static PROMETHEUS_RULE: Kind = Kind {
     name: "PrometheusRule",
     ..CUSTOM
 };
-static CERTIFICATE: Kind = Kind {
+pub(crate) static CERTIFICATE: Kind = Kind {
     group: "cert-manager.io",
     plural: "certificates",
     name: "Certificate",

@@ -1,6 +1,7 @@
 //! What a cluster does, with the real operator in a simulated world: one file for each kind of thing
 //! that happens. Their counterparts on a real Kubernetes are `e2e/kubernetes/scenarios/*`.
 
+mod certificates;
 mod changes;
 mod creation;
 mod ends;
@@ -8,6 +9,7 @@ mod kills;
 mod losses;
 mod many;
 mod operators;
+mod recovery;
 mod rest;
 mod scaling;
 mod weather;
@@ -36,6 +38,20 @@ pub(crate) async fn with_cluster(nodes: usize, replicas: i32) -> World {
     world.apply(NAME, &spec(replicas));
     settled(&mut world, usize::try_from(replicas).expect("a few")).await;
     world
+}
+
+/// A cluster comes to be, grows, and loses a volume.
+pub(crate) async fn grow_and_lose_a_volume(world: &mut World) {
+    world.apply(NAME, &spec(1));
+    settled(world, 1).await;
+    world.scale(NAME, 3);
+    settled(world, 3).await;
+    let lost = world.followers(NAME)[0].clone();
+    world.disturb();
+    world.lose_volume_of(&lost);
+    let is_replaced =
+        |world: &World| is_settled(world, NAME, 3) && !world.voters(NAME).contains(&lost);
+    world.until(PATIENCE, "it is replaced", is_replaced).await;
 }
 
 pub(crate) fn spec(replicas: i32) -> Value {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{NAME, PATIENCE, is_settled, pod_uid, settled, spec, with_cluster};
+use super::{NAME, grow_and_lose_a_volume, is_settled, pod_uid, settled, spec, with_cluster};
 use crate::api_server::{Fault, Rights, Role, Rule, of_kind};
 use crate::world::{ReplicaOptions, World};
 
@@ -55,16 +55,7 @@ fn elected(identity: &'static str) -> ReplicaOptions {
 
 /// What a cluster goes through in its life.
 async fn live(world: &mut World) {
-    world.apply(NAME, &spec(1));
-    settled(world, 1).await;
-    world.scale(NAME, 3);
-    settled(world, 3).await;
-    let lost = world.followers(NAME)[0].clone();
-    world.disturb();
-    world.lose_volume_of(&lost);
-    let is_replaced =
-        |world: &World| is_settled(world, NAME, 3) && !world.voters(NAME).contains(&lost);
-    world.until(PATIENCE, "it is replaced", is_replaced).await;
+    grow_and_lose_a_volume(world).await;
     world.wish(NAME, |spec| spec["config"]["heartbeatIntervalMs"] = json!(150));
     settled(world, 3).await;
     world.wish(NAME, |spec| {

@@ -1,24 +1,10 @@
 //! What is between the operator and the API server: events that are lost or told twice, reads of the
 //! past, definitions that are not there yet.
 
-use super::{NAME, PATIENCE, is_settled, names, operated, settled, spec};
+use super::{NAME, PATIENCE, grow_and_lose_a_volume, is_settled, names, operated, settled, spec};
 use crate::api_server::{EventFault, Faults, of_kind};
 use crate::model::random::Random;
 use crate::world::{ReplicaOptions, World};
-
-/// A cluster comes to be, grows, and loses a volume.
-async fn live(world: &mut World) {
-    world.apply(NAME, &spec(1));
-    settled(world, 1).await;
-    world.scale(NAME, 3);
-    settled(world, 3).await;
-    let lost = world.followers(NAME)[0].clone();
-    world.disturb();
-    world.lose_volume_of(&lost);
-    let is_replaced =
-        |world: &World| is_settled(world, NAME, 3) && !world.voters(NAME).contains(&lost);
-    world.until(PATIENCE, "it is replaced", is_replaced).await;
-}
 
 #[tokio::test(start_paused = true)]
 async fn events_that_are_lost_repeated_or_cut_off_cost_time_alone() {
@@ -32,7 +18,7 @@ async fn events_that_are_lost_repeated_or_cut_off_cost_time_alone() {
                 false => EventFault::None,
             });
         });
-        live(&mut world).await;
+        grow_and_lose_a_volume(&mut world).await;
     }
 }
 

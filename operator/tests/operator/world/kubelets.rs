@@ -208,12 +208,16 @@ impl World {
         let is_member = container["name"] == "quorate";
         if !is_member {
             drop(machines);
-            self.tell_pod(pod, "Running", None, true);
+            match text(pod, "/metadata/labels/app.kubernetes.io~1component") {
+                "inspection" => self.look_into_volume(pod),
+                _ => self.tell_pod(pod, "Running", None, true),
+            }
             return;
         }
         let is_new = !machines.processes.contains_key(uid);
-        let volume = self.volume_of(pod);
-        let secret = self.tls_of(pod);
+        let volume = self.volume_of(pod, "data");
+        let survivor = self.survivor_of(pod);
+        let secrets = self.tls_of(pod);
         let is_sync = self.elapsed_seconds.is_multiple_of(SYNC_SECONDS);
         let address = address_of(pod);
         let of_start = || Process {
@@ -221,6 +225,7 @@ impl World {
             pod: text(pod, "/metadata/name").to_owned(),
             node: text(pod, "/spec/nodeName").to_owned(),
             volume: volume.clone(),
+            survivor: survivor.clone(),
             arguments: arguments(pod),
             image: text(container, "/image").to_owned(),
             address,
@@ -228,8 +233,8 @@ impl World {
             trouble: Some("it starts".to_owned()),
         };
         let process = machines.processes.entry(uid.to_owned()).or_insert_with(of_start);
-        if let Some(secret) = secret.filter(|_| is_new || is_sync) {
-            process.tls.load(&secret);
+        if is_new || is_sync {
+            process.tls.load(&secrets);
         }
         if process.trouble.is_some() {
             // A container that starts anew reads its variables anew.
@@ -242,23 +247,31 @@ impl World {
                 group.is_some_and(|group| group.leader.is_some())
             });
         drop(machines);
-        let trouble = process.trouble.filter(|_| !is_new);
-        let waiting = trouble.as_ref().map(|why| ("CrashLoopBackOff", why.as_str()));
-        self.tell_pod(pod, "Running", waiting, is_ready);
+        match process.trouble.filter(|_| !is_new) {
+            Some(why) => self.tell_crash(pod, &why),
+            None => self.tell_pod(pod, "Running", None, is_ready),
+        }
     }
 
-    fn volume_of(&self, pod: &Value) -> String {
+    /// What is behind a pod's volume of this name.
+    pub(super) fn volume_of(&self, pod: &Value, name: &str) -> String {
         let namespace = text(pod, "/metadata/namespace");
-        let claim = claims_of(pod).into_iter().next().unwrap_or_default();
-        let found = self.server.get(&of_kind::CLAIM, namespace, &claim);
+        let mut volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+        let volume = volumes.find(|volume| volume["name"] == name);
+        let claim = volume.map(|volume| text(volume, "/persistentVolumeClaim/claimName"));
+        let found = self.server.get(&of_kind::CLAIM, namespace, claim.unwrap_or_default());
         found.map(|claim| text(&claim, "/spec/volumeName").to_owned()).unwrap_or_default()
     }
 
-    /// The Secret of its certificates.
-    fn tls_of(&self, pod: &Value) -> Option<Secret> {
-        let volumes = pod["spec"]["volumes"].as_array();
-        let tls = volumes.into_iter().flatten().find(|volume| volume["name"] == "tls")?;
-        self.server.read(text(pod, "/metadata/namespace"), text(tls, "/secret/secretName"))
+    /// The Secrets of its certificates.
+    fn tls_of(&self, pod: &Value) -> Vec<Secret> {
+        let mut volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+        let Some(tls) = volumes.find(|volume| volume["name"] == "tls") else { return Vec::new() };
+        let projected = tls["projected"]["sources"].as_array().into_iter().flatten();
+        let names = projected.map(|source| text(source, "/secret/name"));
+        let names = names.chain([text(tls, "/secret/secretName")]).filter(|name| !name.is_empty());
+        let namespace = text(pod, "/metadata/namespace");
+        names.filter_map(|name| self.server.read(namespace, name)).collect()
     }
 
     /// Writes how a pod is, if that has changed.
@@ -269,6 +282,32 @@ impl World {
             }
             None => json!({ "running": {} }),
         };
+        self.tell_container(pod, phase, (&state, &json!({})), is_ready);
+    }
+
+    /// Writes that a pod's container ends again and again, and what it said.
+    fn tell_crash(&self, pod: &Value, why: &str) {
+        let container = &pod["spec"]["containers"][0];
+        let message = match text(container, "/terminationMessagePolicy") {
+            "FallbackToLogsOnError" => format!("it started\nquorate: {why}\n"),
+            _ => String::new(),
+        };
+        let state = json!({
+            "waiting": { "reason": "CrashLoopBackOff", "message": "back-off restarting it" },
+        });
+        let last = json!({
+            "terminated": { "exitCode": 1, "reason": "Error", "message": message },
+        });
+        self.tell_container(pod, "Running", (&state, &last), false);
+    }
+
+    fn tell_container(
+        &self,
+        pod: &Value,
+        phase: &str,
+        (state, last_state): (&Value, &Value),
+        is_ready: bool,
+    ) {
         let container = &pod["spec"]["containers"][0];
         let ready = if is_ready { "True" } else { "False" };
         let status = json!({
@@ -279,7 +318,7 @@ impl World {
             ],
             "containerStatuses": [{
                 "name": container["name"], "image": container["image"], "imageID": "",
-                "ready": is_ready, "restartCount": 0, "state": state,
+                "ready": is_ready, "restartCount": 0, "state": state, "lastState": last_state,
             }],
         });
         if pod["status"] != status {

@@ -59,6 +59,8 @@ pub(crate) struct Process {
     pub(crate) pod: String,
     pub(crate) node: String,
     pub(crate) volume: String,
+    /// The volume that its directory is made of, if it is made of one.
+    pub(crate) survivor: Option<String>,
     pub(crate) arguments: Vec<String>,
     pub(crate) image: String,
     pub(crate) address: IpAddr,

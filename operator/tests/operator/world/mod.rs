@@ -13,12 +13,14 @@
 
 mod budgets;
 mod checks;
+mod issuer;
 mod kubelets;
 mod machines;
 mod members;
 mod operators;
 mod people;
 mod raft;
+mod recovery;
 mod stateful_sets;
 mod trust;
 mod volumes;
@@ -33,6 +35,7 @@ use serde_json::{Value, json};
 use crate::api_server::{Clock, Server, of_kind};
 
 pub(crate) use checks::end_state;
+pub(crate) use issuer::Authority;
 pub(crate) use machines::{Machines, Node};
 pub(crate) use members::MemberFault;
 pub(crate) use operators::{Driver, Replica, ReplicaOptions};
@@ -46,6 +49,8 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) machines: Arc<Mutex<Machines>>,
     pub(crate) clock: Clock,
+    /// Who makes certificates for those who ask for them, as cert-manager does; perhaps nobody.
+    pub(crate) issuer: Option<Authority>,
     elapsed_seconds: u64,
     replicas: Vec<Replica>,
     seen: checks::Seen,
@@ -60,6 +65,7 @@ impl World {
             server,
             machines: Arc::default(),
             clock,
+            issuer: None,
             elapsed_seconds: 0,
             replicas: Vec::new(),
             seen: checks::Seen::default(),
@@ -89,6 +95,7 @@ impl World {
         tokio::time::sleep(Duration::from_secs(1)).await;
         self.elapsed_seconds += 1;
         self.run_nodes();
+        self.run_issuer();
         self.run_stateful_sets();
         self.run_scheduler();
         self.run_volumes();

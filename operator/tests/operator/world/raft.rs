@@ -125,8 +125,9 @@ impl Machines {
     /// What an empty directory becomes.
     fn find_identity(&mut self, process: &Process) -> Result<(), String> {
         let state = process.argument("initial-cluster-state").unwrap_or("existing");
-        let identity = match state {
-            "new" => self.begin(process)?,
+        let identity = match (state, &process.survivor) {
+            ("new", Some(survivor)) => self.recover(process, survivor)?,
+            ("new", None) => self.begin(process)?,
             _ => self.join(process)?,
         };
         let disk = self.disks.get_mut(&process.volume).ok_or("there is no disk")?;
@@ -185,7 +186,9 @@ impl Machines {
         let own = own.ok_or("no member has its peer URLs")?;
         // Its peers remember that there was a directory.
         if !own.name.is_empty() {
-            return Err("the others know it with other data".to_owned());
+            return Err("the cluster refuses this member: it has another data directory than \
+                        before; remove this member from the cluster (etcdctl member remove)"
+                .to_owned());
         }
         Ok(Identity { cluster: group.id, member: own.id })
     }

@@ -20,14 +20,22 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// Loads a Secret, if it is another one.
-    pub(super) fn load(&mut self, secret: &Secret) {
-        if self.version == secret.metadata.resource_version {
+    /// Loads what is in a volume: one Secret, or two, of the server and of the peer; if it is
+    /// another.
+    pub(super) fn load(&mut self, secrets: &[Secret]) {
+        let versions = secrets.iter().map(|secret| secret.metadata.resource_version.clone());
+        let version = versions.collect::<Option<Vec<String>>>().map(|all| all.join(" "));
+        if self.version == version {
             return;
         }
-        let Some(files) = MemberFiles::of(secret) else { return };
+        let files = match secrets {
+            [one] => MemberFiles::of(one),
+            [server, peer] => of_two(server, peer),
+            _ => None,
+        };
+        let Some(files) = files else { return };
         let Ok(server) = Certificate::of_pem(&files.server) else { return };
-        self.version.clone_from(&secret.metadata.resource_version);
+        self.version = version;
         self.shown = Some(server.fingerprint);
         self.issuer = server.issuer;
         self.authorities = names_of(&files.ca);
@@ -41,6 +49,17 @@ impl Trust {
         let Ok(leaf) = Certificate::of_pem(&client.certificate) else { return false };
         self.authorities.contains(&leaf.issuer) && names_of(&client.ca).contains(&self.issuer)
     }
+}
+
+fn of_two(server: &Secret, peer: &Secret) -> Option<MemberFiles> {
+    let (server, peer) = (ClientFiles::of(server)?, ClientFiles::of(peer)?);
+    Some(MemberFiles {
+        ca: server.ca,
+        server: server.certificate,
+        server_key: server.key,
+        peer: peer.certificate,
+        peer_key: peer.key,
+    })
 }
 
 fn names_of(bundle: &[u8]) -> Vec<String> {

@@ -60,6 +60,8 @@ pub struct Record {
     pub version: Option<String>,
     /// Whether the cluster was rebuilt from a survivor.
     pub data_loss_possible: bool,
+    /// When history was last forgotten to make room.
+    pub compacted_at: Option<Timestamp>,
 }
 
 /// A member as it was last known.
@@ -75,6 +77,9 @@ pub struct Remembered {
     pub since: Option<Timestamp>,
     /// The volume on which it was last healthy.
     pub volume: Option<String>,
+    /// The hash with which it is healthy, or was until it came back with another one; none if it
+    /// fell ill with the one that it had.
+    pub hash: Option<String>,
 }
 
 impl Record {
@@ -88,6 +93,7 @@ impl Record {
                 health: member.health,
                 since: member.since.as_ref().map(|time| time.0),
                 volume: member.volume.clone(),
+                hash: member.template.clone(),
             };
             Some((names.number(&member.name)?, remembered))
         });
@@ -98,6 +104,7 @@ impl Record {
             operation: status.operation.clone(),
             members: members.collect(),
             version: status.version.clone(),
+            compacted_at: status.compacted_at.as_ref().map(|time| time.0),
             data_loss_possible: status
                 .conditions
                 .iter()
@@ -214,6 +221,8 @@ pub struct PodSeen {
     pub node: Option<NodeSeen>,
     /// What keeps it from running, if something does.
     pub trouble: Option<String>,
+    /// Whether its member ended because of its data: the others know it with other ones.
+    pub is_refused: bool,
 }
 
 /// How far a pod is.

@@ -92,7 +92,8 @@ pub fn status(look: Look<'_>, now: Timestamp) -> ClusterStatus {
         .iter()
         .filter(|view| recovered.is_none_or(|(number, _)| view.number == Some(number)))
         .filter_map(|view| {
-            let mut member = member(names, view, is_known)?;
+            let is_restarted = is_being_restarted(names, previous, view);
+            let mut member = member(names, view, is_known, is_restarted)?;
             if view.number.is_some_and(|number| is_given_time(plan, number)) {
                 member.since = Some(Time(now));
             }
@@ -125,6 +126,10 @@ pub fn status(look: Look<'_>, now: Timestamp) -> ClusterStatus {
         leader: leader.and_then(|view| view.number).map(|number| names.member(number)),
         version,
         db_size_bytes: size.or(previous.db_size_bytes),
+        compacted_at: match plan.decision {
+            Decision::Step(Step::Compact { .. }) => Some(Time(now)),
+            Decision::Step(_) | Decision::Wait(_) => previous.compacted_at.clone(),
+        },
         endpoints,
         tls: parts.tls.clone(),
         backup: parts.backup.clone(),
@@ -184,16 +189,31 @@ fn operation(
     let same = previous.filter(|old| old.kind == kind && old.member == member);
     let is_step = matches!(plan.decision, Decision::Step(_));
     let started_at = match same {
-        Some(old) if !(doing.kind == Kind::Compact && is_step) => old.started_at.clone(),
-        Some(_) | None => Some(Time(now)),
+        Some(old) => old.started_at.clone(),
+        None => Some(Time(now)),
     };
     let tried = same.filter(|old| old.phase == phase).map_or(0, |old| old.attempts);
     let attempts = if is_step { tried.saturating_add(1) } else { tried };
     Some(Operation { kind, phase, member, started_at, attempts })
 }
 
+/// Whether a member is being restarted with something new, as far as was written down.
+fn is_being_restarted(names: &Names, previous: &ClusterStatus, view: &View<'_>) -> bool {
+    let operation = previous.operation.as_ref();
+    operation.is_some_and(|operation| {
+        Kind::parse(&operation.kind) == Some(Kind::Update)
+            && Phase::parse(&operation.phase) == Some(Phase::Restarting)
+            && operation.member == view.number.map(|number| names.member(number))
+    })
+}
+
 /// A member, if it is one, is about to be, or has left something behind.
-fn member(names: &Names, view: &View<'_>, is_known: bool) -> Option<MemberStatus> {
+fn member(
+    names: &Names,
+    view: &View<'_>,
+    is_known: bool,
+    is_restarted: bool,
+) -> Option<MemberStatus> {
     let number = view.number?;
     let has_objects = view.set().is_some() || view.pod().is_some();
     let role = view.role(is_known);
@@ -214,6 +234,7 @@ fn member(names: &Names, view: &View<'_>, is_known: bool) -> Option<MemberStatus
         version: view.pod().and_then(|pod| pod.version.clone()),
         since: Some(Time(view.since)),
         volume,
+        template: view.template(is_restarted),
     })
 }
 

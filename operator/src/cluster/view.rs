@@ -196,6 +196,38 @@ impl<'a> View<'a> {
         node.is_some_and(|node| !node.is_ready)
     }
 
+    /// Whether it says itself that it has to be replaced: its data are not those that the others
+    /// know it with.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.pod().is_some_and(|pod| pod.is_refused)
+    }
+
+    /// Whether it was well until it came back with this template.
+    #[must_use]
+    pub fn fell_ill_with(&self, hash: &str) -> bool {
+        let known = self.remembered.and_then(|remembered| remembered.hash.as_ref());
+        known.is_some_and(|known| known != hash)
+    }
+
+    /// The hash of the template with which it is well, or was until it came back with another one; if
+    /// it falls ill with the one that it had, none is told any more.
+    #[must_use]
+    pub fn template(&self, is_restarted: bool) -> Option<String> {
+        let pod = self.pod();
+        if self.is_healthy() {
+            return pod.map(|pod| pod.hash.clone());
+        }
+        let remembered = self.remembered?;
+        let known = remembered.hash.clone()?;
+        if remembered.health != MemberHealth::Healthy || is_restarted {
+            return Some(known);
+        }
+        let staying = pod.filter(|pod| pod.leaving_since.is_none()).map(|pod| &pod.hash);
+        let coming = self.set().filter(|set| !set.is_leaving).map(|set| &set.hash);
+        staying.or(coming).is_some_and(|with| *with != known).then_some(known)
+    }
+
     /// Whether its container does not run.
     #[must_use]
     pub fn is_broken(&self) -> bool {

@@ -42,6 +42,9 @@ pub struct ClusterStatus {
     /// Bytes that the data take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub db_size_bytes: Option<i64>,
+    /// When history was last forgotten to make room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compacted_at: Option<Time>,
     /// The members' URLs for clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
@@ -84,6 +87,10 @@ pub struct MemberStatus {
     /// The uid of the volume claim on which it was last healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
+    /// The hash of the template with which it is healthy, or was until it came back with another
+    /// one. A member that fell ill with the template that it had has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
 }
 
 /// What a member is.

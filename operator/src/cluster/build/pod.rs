@@ -183,6 +183,8 @@ fn container(blueprint: &Blueprint<'_>, member: &Member) -> Container {
         readiness_probe: Some(probe("/readyz", 2, 5, 3)),
         resources: Some(resources(blueprint)),
         security_context: Some(security_of_container()),
+        // Why a member ended is told to whoever asks for its pod, and read by `observe`.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volumes::mounts(blueprint)),
         ..Container::default()
     }

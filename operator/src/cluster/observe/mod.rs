@@ -197,6 +197,7 @@ fn pod(pod: &Pod) -> PodSeen {
         leaving_since: leaving_since(pod),
         node: None,
         trouble: trouble(pod),
+        is_refused: container(pod).and_then(last_words).is_some_and(|said| said.contains(REMOVE)),
     }
 }
 
@@ -255,12 +256,26 @@ fn of_container(container: &ContainerStatus) -> Option<String> {
         let reason = waiting.reason.as_deref().unwrap_or_default();
         let is_usual = matches!(reason, "" | "ContainerCreating" | "PodInitializing");
         let message = waiting.message.as_deref().unwrap_or_default();
-        return (!is_usual).then(|| format!("{reason}: {message}"));
+        let ended = last_words(container).map(|said| format!("; it said: {}", shortened(said)));
+        let ended = ended.unwrap_or_default();
+        return (!is_usual).then(|| format!("{reason}: {message}{ended}"));
     }
     let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
     let reason = ended.reason.as_deref().unwrap_or("Error");
-    let message = ended.message.as_deref().unwrap_or_default();
+    let message = last_words(container).map(shortened).unwrap_or_default();
     Some(format!("{reason}, exit code {}: {message}", ended.exit_code))
+}
+
+/// The last line of what a container said that failed: what is before it is its log.
+fn last_words(container: &ContainerStatus) -> Option<&str> {
+    let states = [container.state.as_ref(), container.last_state.as_ref()];
+    let ended = states.into_iter().flatten().find_map(|state| state.terminated.as_ref())?;
+    let lines = ended.message.as_deref().filter(|_| ended.exit_code != 0)?.lines();
+    lines.map(str::trim).rfind(|line| !line.is_empty())
+}
+
+fn shortened(said: &str) -> String {
+    said.chars().take(WORDS_CHARACTERS_MAX).collect()
 }
 
 fn claim(claim: &PersistentVolumeClaim) -> ClaimSeen {

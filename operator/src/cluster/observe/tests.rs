@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{addresses, claim, common_hash, membership, pod, running_image, set, version_of};
+use super::{
+    REMOVE, addresses, claim, common_hash, membership, pod, running_image, set, version_of,
+};
 use crate::cluster::live::Live;
 use crate::cluster::names::{Names, Scheme};
 use crate::cluster::observed::{Bootstrap, NodeSeen, PodPhase};
@@ -95,6 +97,33 @@ fn what_keeps_a_pod_from_running_is_told_in_kubernetes_words() {
         let seen = pod(&a_pod(more.clone()));
         assert_eq!(seen.trouble.as_deref(), trouble, "{more}");
     }
+}
+
+#[test]
+fn a_member_that_ends_says_whether_it_has_to_be_replaced() {
+    // What the member says is what is looked for.
+    let source = include_str!("../../../../node/member/src/identity/mod.rs");
+    assert!(source.contains(&format!("REMEDY: &str = \"{REMOVE} ")), "REMEDY begins otherwise");
+    let ended = |code: i32, said: &str| {
+        let mut more =
+            running(json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "m" } }));
+        more["status"]["containerStatuses"][0]["lastState"] =
+            json!({ "terminated": { "exitCode": code, "message": said } });
+        pod(&a_pod(more))
+    };
+    let refused = ended(1, "a line\nquorate: refused; remove this member from the cluster (…)\n\n");
+    assert!(refused.is_refused);
+    assert_eq!(
+        refused.trouble.as_deref(),
+        Some(
+            "CrashLoopBackOff: m; it said: quorate: refused; remove this member from the cluster \
+             (…)"
+        )
+    );
+    assert!(!ended(1, "remove this member from the cluster\nquorate: a flag is wrong").is_refused);
+    assert!(!ended(0, "remove this member from the cluster").is_refused);
+    let long = ended(1, &"x".repeat(5000)).trouble.expect("trouble");
+    assert!(long.len() < 400, "{long}");
 }
 
 #[test]

@@ -107,6 +107,9 @@ fn is_hopeless(context: &Context<'_>, learner: &View<'_>) -> bool {
     }
     let patience = context.desired.replace_after;
     let age = learner.age(context.now);
+    if learner.is_refused() {
+        return age >= patience;
+    }
     let claim = learner.seen.and_then(|seen| seen.claim.as_ref());
     match learner.pod() {
         // Without a place for it there is nothing else to do than to wait for one. One that had a

@@ -11,8 +11,12 @@ use crate::cluster::view::View;
 /// How long a pod may fail to run before it gets a template that is newer than its own.
 const MENDED_AFTER: SignedDuration = SignedDuration::from_secs(15);
 
-/// How long history that was just forgotten may take to make room.
+/// How long history that was just forgotten may take to make room. What it does not make room for,
+/// or what fills that again at once, it will not the next time either: then it is twice as long.
 const ROOM_AFTER: SignedDuration = SignedDuration::from_secs(300);
+
+/// How often that doubles.
+const ROOM_DOUBLINGS_MAX: u32 = 3;
 
 /// How often a leader is asked to hand over before things go on without.
 const TRANSFERS_MAX: i32 = 5;
@@ -39,10 +43,19 @@ fn is_dead(context: &Context<'_>, view: &View<'_>) -> bool {
             if is_served(view) {
                 return false;
             }
-            let is_trial = update::is_ahead(context, view) && !view.has_lost_its_node();
-            view.has_lost_its_volume() || (is_over && !is_trial)
+            view.has_lost_its_volume() || (is_over && !is_trial(context, view))
         }
     }
+}
+
+/// Whether what is new is to blame for a member that does not come back: a new one would fare no
+/// better. What was ill before, or says itself that it has lost its data, is not.
+fn is_trial(context: &Context<'_>, view: &View<'_>) -> bool {
+    update::is_ahead(context, view)
+        && has_fallen_ill_with_its_template(view)
+        && !view.is_refused()
+        && !view.has_lost_its_volume()
+        && !view.has_lost_its_node()
 }
 
 /// The kubelet's word counts as well as the operator's: its probe reads through the cluster.
@@ -89,11 +102,18 @@ pub(super) fn fix_forward(context: &Context<'_>) -> Option<Plan> {
     broken.into_iter().find_map(|view| renew_broken(context, view, Kind::Update))
 }
 
+/// Where people restart members, one that a person has restarted with what does not run is restarted
+/// with what was mended all the same.
 pub(super) fn renew_broken(context: &Context<'_>, view: &View<'_>, kind: Kind) -> Option<Plan> {
-    if !view.is_broken() || !context.desired.restarts {
+    let is_ours = context.desired.restarts || has_fallen_ill_with_its_template(view);
+    if !view.is_broken() || !is_ours {
         return None;
     }
     renew(context, view.number?, kind)
+}
+
+fn has_fallen_ill_with_its_template(view: &View<'_>) -> bool {
+    view.pod().is_some_and(|pod| view.fell_ill_with(&pod.hash))
 }
 
 /// The template first, then the pod.
@@ -115,12 +135,13 @@ pub(super) fn wait_for_all(context: &Context<'_>) -> Option<Plan> {
     let down = context.own_voters().find(|view| !view.is_healthy())?;
     let number = down.number?;
     let is_over = down.age(context.now) >= context.desired.replace_after;
-    let is_trial = update::is_ahead(context, down) || context.is_doing(Kind::Update, number);
-    let wait = if is_trial && !down.has_lost_its_volume() && !down.has_lost_its_node() {
-        match is_over {
-            true => Wait::UpdateStuck(number),
-            false => Wait::Returning(number),
-        }
+    let is_returning = context.is_doing(Kind::Update, number)
+        && !down.has_lost_its_volume()
+        && !down.has_lost_its_node();
+    let wait = if is_trial(context, down) && is_over {
+        Wait::UpdateStuck(number)
+    } else if !is_over && (is_returning || is_trial(context, down)) {
+        Wait::Returning(number)
     } else if !context.desired.heals {
         Wait::NotHealing(number)
     } else if is_served(down) {
@@ -134,16 +155,21 @@ pub(super) fn wait_for_all(context: &Context<'_>) -> Option<Plan> {
     Some(context.wait(wait))
 }
 
-/// A member without room takes no more writes: history is forgotten, once in a while.
+/// A member without room takes no more writes: history is forgotten, once in a while, however often
+/// the alarm comes and goes.
 pub(super) fn make_room(context: &Context<'_>) -> Option<Plan> {
     if !context.has_alarm(AlarmKind::NoSpace) || !context.desired.compacts {
         return None;
     }
-    let operation = context.observed.record.operation.as_ref();
-    let tried = operation
-        .filter(|_| context.doing().is_some_and(|doing| doing.kind == Kind::Compact))
-        .and_then(|operation| operation.started_at.as_ref());
-    if tried.is_some_and(|at| context.now.duration_since(at.0) < ROOM_AFTER) {
+    let record = &context.observed.record;
+    let in_vain = record
+        .operation
+        .as_ref()
+        .filter(|_| context.doing().is_some_and(|doing| doing.kind == Kind::Compact));
+    let doublings = in_vain.map_or(0, |operation| operation.attempts.saturating_sub(1).max(0));
+    let doublings = doublings.unsigned_abs().min(ROOM_DOUBLINGS_MAX);
+    let pause = ROOM_AFTER * 2_i32.pow(doublings);
+    if record.compacted_at.is_some_and(|at| context.now.duration_since(at) < pause) {
         return None;
     }
     let revision = context.leader()?.says()?.revision;

@@ -28,7 +28,7 @@ const TROUBLED_SECONDS: usize = 600;
 const CALM_SECONDS: usize = 2000;
 
 /// What some history has to reach.
-const MARKS: [&str; 11] = [
+const MARKS: [&str; 12] = [
     "begin",
     "add",
     "promote",
@@ -37,6 +37,7 @@ const MARKS: [&str; 11] = [
     "transfer",
     "killed",
     "lost volume",
+    "wiped disk",
     "node down",
     "stale reads",
     "unheard call",

@@ -90,7 +90,7 @@ impl Trouble {
         }
         let Some(member) = self.random.pick(&members) else { return };
         world.disturb();
-        if wipes() && self.random.once_in(3) {
+        if self.random.once_in(3) {
             world.machines.lock().mark("wiped disk");
             world.wipe(member);
             world.delete_pod_of(member);
@@ -198,12 +198,4 @@ impl Trouble {
             spec["config"]["extraArgs"] = json!({});
         });
     }
-}
-
-/// Whether disks are emptied under the claims that they have. The operator does not bear that
-/// together with another wish: a member that was ill before it got the new template is taken for
-/// one that the template made ill, and waits as `UpdateStuck` until the wish is taken back.
-/// `QUORATE_WORLD_WIPES=1 QUORATE_WORLD_SEEDS=6..7` shows it.
-fn wipes() -> bool {
-    std::env::var_os("QUORATE_WORLD_WIPES").is_some()
 }

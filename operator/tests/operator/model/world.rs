@@ -502,6 +502,7 @@ impl World {
             }),
             trouble: (!runs && self.nodes[pod.node]).then(|| "CrashLoopBackOff".to_owned()),
         });
+            is_refused: false,
         let claim = objects.claims.get(&number).map(|claim| ClaimSeen {
             uid: claim.uid.clone(),
             is_bound: true,

@@ -220,6 +220,7 @@ impl Scene {
                 }
             }
             "lossy" => record.data_loss_possible = true,
+            "compacted" => record.compacted_at = Some(self.now),
             other => return Err(format!("no record has {other}")),
         }
         Ok(())
@@ -268,6 +269,7 @@ impl Scene {
             health: MemberHealth::Healthy,
             since: Some(self.now),
             volume: Some(format!("volume-{number}")),
+            hash: Some(self.desired.hash.clone()),
         });
         let mut is_silent = false;
         let mut is_leader = false;
@@ -309,6 +311,20 @@ impl Scene {
                         pod.phase = PodPhase::Running;
                         pod.trouble = Some("CrashLoopBackOff".to_owned());
                     });
+                }
+                "refused" => {
+                    is_silent = true;
+                    pod_of(&mut pod, &|pod| {
+                        pod.is_ready = false;
+                        pod.phase = PodPhase::Pending;
+                        pod.trouble = Some("CrashLoopBackOff".to_owned());
+                        pod.is_refused = true;
+                    });
+                }
+                "well-with" => {
+                    if let Some(remembered) = &mut remembered {
+                        remembered.hash = Some((*value).to_owned()).filter(|hash| hash != "none");
+                    }
                 }
                 "pending" => {
                     is_silent = true;

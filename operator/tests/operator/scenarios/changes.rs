@@ -96,6 +96,68 @@ async fn a_flag_that_members_do_not_take_stops_at_the_first() {
     settled(&mut world, 3).await;
 }
 
+/// A member whose disk was emptied goes, and the others have what is new.
+async fn is_replaced_and_updated(world: &mut World, lost: &str) {
+    let is_replaced = |world: &World| {
+        is_settled(world, NAME, 3) && !world.voters(NAME).iter().any(|member| member == lost)
+    };
+    world.until(PATIENCE, "it is replaced, and the others are updated", is_replaced).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_ill_before_does_not_hold_up_what_is_new() {
+    // From before anybody sees that it is ill to long after.
+    for seconds in [0, 1, 2, 5, 20] {
+        let mut world = with_cluster(5, 3).await;
+        let lost = world.followers(NAME)[0].clone();
+        world.disturb();
+        world.wipe(&lost);
+        world.delete_pod_of(&lost);
+        world.seconds(seconds).await;
+        world.wish(NAME, |spec| spec["config"]["heartbeatIntervalMs"] = json!(150));
+        is_replaced_and_updated(&mut world, &lost).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_lost_during_a_restart_is_not_taken_for_a_wrong_change() {
+    let mut world = with_cluster(5, 3).await;
+    let members = world.voters(NAME);
+    world.wish(NAME, |spec| spec["config"]["heartbeatIntervalMs"] = json!(150));
+    let leaving = |world: &World| {
+        let pods = world.server.list(&of_kind::POD, NAMESPACE);
+        let is_leaving =
+            |pod: &&serde_json::Value| pod["metadata"]["deletionTimestamp"].is_string();
+        let name = pods.iter().find(is_leaving).map(|pod| pod["metadata"]["name"].to_string());
+        members.iter().find(|member| name.as_ref().is_some_and(|name| name.contains(*member)))
+    };
+    world.until(60, "a restart", |world| leaving(world).is_some()).await;
+    let lost = leaving(&world).expect("one").clone();
+    world.disturb();
+    world.wipe(&lost);
+    is_replaced_and_updated(&mut world, &lost).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_people_restart_with_what_does_not_start_is_kept() {
+    let mut world = with_cluster(5, 3).await;
+    let members = world.voters(NAME);
+    world.wish(NAME, |spec| {
+        spec["update"] = json!({ "type": "OnDelete" });
+        spec["config"]["extraArgs"] = json!({ "log-level": "does-not-start" });
+    });
+    world.seconds(30).await;
+    world.disturb();
+    world.delete_pod_of(&members[1]);
+    world.seconds(300).await;
+    assert_eq!(world.voters(NAME), members);
+    assert_eq!(world.condition(NAME, "Degraded").1, "UpdateStuck", "{}", world.describe());
+    world.wish(NAME, |spec| spec["config"]["extraArgs"] = json!({}));
+    // One that does not run is nobody's to restart.
+    settled(&mut world, 3).await;
+    assert_eq!(world.voters(NAME), members);
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_on_delete_people_restart_members() {
     let mut world = with_cluster(5, 3).await;

@@ -5,7 +5,8 @@
 //! - a step that the operator takes on a fresh look leaves a majority where there was one;
 //! - nothing is removed or deleted on the word of nobody, and no voter's volume is deleted;
 //! - one cluster is begun, once its id is written down;
-//! - of voters, one at a time runs what does not run.
+//! - of voters, one at a time runs what does not run;
+//! - a leader is the last that is restarted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -501,8 +502,8 @@ impl World {
                 is_ready: self.nodes[pod.node],
             }),
             trouble: (!runs && self.nodes[pod.node]).then(|| "CrashLoopBackOff".to_owned()),
-        });
             is_refused: false,
+        });
         let claim = objects.claims.get(&number).map(|claim| ClaimSeen {
             uid: claim.uid.clone(),
             is_bound: true,
@@ -573,11 +574,34 @@ impl World {
             self.mark("crash");
             return;
         }
+        if !is_stale {
+            self.check_order(&step);
+        }
         let is_majority_checked = !is_stale && self.has_quorum() && !self.is_alone();
         self.take(&observed, &step);
         let is_meant = matches!(step, Step::Stop { .. });
         if is_majority_checked && !is_meant && !self.has_quorum() {
             self.broken(format!("{step} costs the majority"));
+        }
+    }
+
+    /// A leader is restarted when no other is left that is to be.
+    fn check_order(&mut self, step: &Step) {
+        let Step::Restart { number, .. } = step else { return };
+        let Some(raft) = &self.raft else { return };
+        let of_number = |member: &&RaftMember| member.number == Some(*number);
+        let leads = raft
+            .members
+            .iter()
+            .find(of_number)
+            .is_some_and(|member| self.runs(*number) && raft.leader == Some(member.id));
+        let is_old = |other: Number| {
+            let pod = self.objects.pods.get(&other);
+            other != *number && pod.is_some_and(|pod| pod.hash != self.wish.hash)
+        };
+        let voters = raft.members.iter().filter(|member| !member.is_learner);
+        if leads && voters.filter_map(|member| member.number).any(is_old) {
+            self.broken(format!("member {number} leads and is restarted before others"));
         }
     }
 

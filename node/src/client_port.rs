@@ -28,6 +28,7 @@ use crate::grpc::{Grpc, GrpcOptions};
 use crate::http::{Access, Paths, Plain, Transport};
 use crate::member::{Member, deliver};
 use crate::memory::Budget;
+use crate::pace;
 use crate::stopping::StopSwitch;
 use crate::tls::{Acceptor, Live};
 use connection::{Connections, Door, Serves, Service};
@@ -36,6 +37,10 @@ use listen::Ports;
 /// How long calls may take to end once the member stops: longer than a request waits for its
 /// entry would only keep the process.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Tasks that a thread runs before it looks for what has arrived. The runtime's usual number suits
+/// tasks of a microsecond; a small call must not stand behind dozens that write large answers.
+const TASKS_BETWEEN_EVENTS: u32 = 4;
 
 /// Why the port cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +141,10 @@ impl ClientPort {
             };
             let (connections, stopping) = (self.connections.clone(), stopping.clone());
             let member = member.clone();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .event_interval(TASKS_BETWEEN_EVENTS)
+                .build()?;
             let run = move || {
                 let all = listeners.into_iter().map(|(door, serves)| {
                     let plain = Plain { transport: door.transport(), ..plain.clone() };
@@ -147,6 +155,7 @@ impl ClientPort {
                     };
                     connection::accept(door, service, connections, stopping.clone())
                 });
+                runtime.spawn(pace::keep());
                 runtime.spawn(deliver());
                 runtime.spawn(member.end_rounds());
                 runtime.block_on(connection::run(all.collect(), DRAIN));

@@ -27,6 +27,7 @@ pub mod logging;
 pub mod member;
 mod memory;
 pub mod metrics;
+mod pace;
 pub mod peer;
 mod program;
 mod recovery;

@@ -10,7 +10,7 @@ use crate::args::environment::{self, Notice};
 use crate::args::file::{self, FileError};
 use crate::args::{self, Words, help, table};
 use crate::config::{Config, ConfigError};
-use crate::{backup, dev, inspect, logging, recovery, server};
+use crate::{allocator, backup, dev, inspect, logging, recovery, server};
 
 /// What there is besides starting a member.
 const COMMANDS: [&str; 6] = ["dev", "log", "snapshot", "data", "recover", "help"];
@@ -66,6 +66,7 @@ fn start(arguments: &[String]) -> ExitCode {
         print!("{}", versions());
         return ExitCode::SUCCESS;
     }
+    allocator::use_small_pages();
     let variables: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();

@@ -24,6 +24,7 @@ use super::pings::Pinged;
 use crate::config::KeepAlive;
 use crate::grpc::{Grpc, Measured};
 use crate::http::{self as plain, Paths, Plain, Transport};
+use crate::pace;
 use crate::stopping::Stopping;
 use crate::tls::{Acceptor, Arrived};
 
@@ -211,7 +212,7 @@ impl Host {
                 () = self.stopping.clone().wait() => return,
                 (room, accepted) = self.accepting(&accept) => match accepted {
                     Ok(socket) => {
-                        connections.spawn(self.clone().receive(socket, room));
+                        connections.spawn(pace::begin_charged(self.clone().receive(socket, room)));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "a client could not be accepted");
@@ -238,7 +239,9 @@ impl Host {
                 self.options.room().await
             }
         };
-        (room, accept().await)
+        // Those who are there already go before many that come at once.
+        pace::turn().await;
+        (room, pace::all_charged(accept()).await)
     }
 
     /// Serves a connection in its room. What comes after the handshake is large, and stands apart:
@@ -248,7 +251,7 @@ impl Host {
             None => Box::pin(self.serve(socket)).await,
             Some(tls) => {
                 let accepted = tokio::select! {
-                    accepted = tls.accept(socket) => accepted,
+                    accepted = pace::all_charged(tls.accept(socket)) => accepted,
                     () = self.stopping.clone().wait() => None,
                 };
                 if let Some(stream) = accepted {

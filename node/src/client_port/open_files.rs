@@ -1,11 +1,17 @@
 //! How many connections the process can have open.
 
+use std::fs::File;
+use std::os::fd::RawFd;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 
 /// Files that are not connections of clients: the log's and the store's, the peers', and what is
 /// opened for a moment. etcd keeps as many.
 const RESERVED: u64 = 150;
+
+/// Files for which there is room from the start: eight bytes each.
+const ROOM_FILES: u64 = 16 << 10;
 
 /// There are too few files for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +33,18 @@ pub(super) fn connections_max() -> Result<usize, TooFew> {
         // What is allowed already stays so if this fails.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
-    for_clients(getrlimit(Resource::Nofile).current)
+    let limit = getrlimit(Resource::Nofile).current;
+    make_room(limit);
+    for_clients(limit)
+}
+
+/// Let the process's table of open files have its size from the start. Growing it while other
+/// threads run waits for all of them: milliseconds in which a thread serves nobody.
+fn make_room(limit: Option<u64>) {
+    let last = limit.unwrap_or(u64::MAX).min(ROOM_FILES) - 1;
+    let (Ok(last), Ok(file)) = (RawFd::try_from(last), File::open("/dev/null")) else { return };
+    // A descriptor of a high number makes the room; it can go again. Without, it grows as it must.
+    let _ = rustix::io::fcntl_dupfd_cloexec(&file, last);
 }
 
 fn for_clients(limit: Option<u64>) -> Result<usize, TooFew> {

@@ -17,9 +17,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::pace;
 
 /// Bytes that are gathered before they are sent, in any case.
 const GATHERED_BYTES_MAX: usize = 64 << 10;
@@ -27,6 +30,8 @@ const GATHERED_BYTES_MAX: usize = 64 << 10;
 const KEPT_BYTES_MAX: usize = 4 << 10;
 /// More bytes than this, in one write, are not copied: a frame of HTTP/2's usual size still is.
 const COPIED_BYTES_MAX: usize = (16 << 10) + 64;
+/// A turn that writes so much is no small call's.
+const LARGE_BYTES: usize = 32 << 10;
 
 /// A stream whose output is gathered until the end of a turn.
 pub(super) struct Gathered<S>(Arc<Mutex<State<S>>>);
@@ -40,11 +45,13 @@ struct State<S> {
     /// Bytes at the front of `gathered` that have been sent.
     sent: usize,
     failed: Option<io::Error>,
+    /// Bytes that were written in this turn.
+    written: usize,
 }
 
 /// A stream that gathers what it is given, and what sends it.
 pub(super) fn gather<S>(stream: S) -> (Gathered<S>, Output<S>) {
-    let state = State { stream, gathered: Vec::new(), sent: 0, failed: None };
+    let state = State { stream, gathered: Vec::new(), sent: 0, failed: None, written: 0 };
     let state = Arc::new(Mutex::new(state));
     (Gathered(state.clone()), Output(state))
 }
@@ -54,12 +61,18 @@ impl<S: AsyncWrite + Unpin> Output<S> {
     pub(super) async fn drive<C: Future>(&self, mut connection: Pin<&mut C>) -> C::Output {
         let mut ended = None;
         poll_fn(|context| {
+            let began = Instant::now();
             if ended.is_none()
                 && let Poll::Ready(end) = connection.as_mut().poll(context)
             {
                 ended = Some(end);
             }
-            ready!(self.poll_send(context));
+            let sent = self.poll_send(context);
+            let written = std::mem::take(&mut self.0.lock().written);
+            if written >= LARGE_BYTES {
+                pace::charge(began.elapsed());
+            }
+            ready!(sent);
             ended.take().map_or(Poll::Pending, Poll::Ready)
         })
         .await
@@ -113,6 +126,7 @@ impl<S: AsyncWrite + Unpin> State<S> {
             return Poll::Ready(Err(error));
         }
         let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        self.written += bytes;
         if bytes <= COPIED_BYTES_MAX && self.unsent().len() + bytes <= GATHERED_BYTES_MAX {
             slices.iter().for_each(|slice| self.gathered.extend_from_slice(slice));
             return Poll::Ready(Ok(bytes));

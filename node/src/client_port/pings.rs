@@ -10,6 +10,9 @@
 //! through: headers of nine bytes, nothing of what is in them. The rules are grpc-go's, whose
 //! clients adapt to this very answer by pinging less.
 //!
+//! A client that takes its calls back by the dozen is no small call's, either: it is read a little at
+//! a time, when it has a turn of the thread (see `pace`).
+//!
 //! It never changes a byte of a connection that keeps to the rules, but for authorities that are none
 //! (see `authority`), and looks at no connection that does not begin as HTTP/2.
 
@@ -22,6 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::authority;
+use crate::pace::{self, Turn};
 
 /// What every HTTP/2 connection of a client begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -35,6 +39,13 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(2 * 3_600);
 /// Bytes that are taken at a time from a client that is sent away, and how often.
 const DRAINED_BYTES: usize = 4 << 10;
 const DRAINS_MAX: usize = 16;
+
+/// Calls that a client has taken back before it is read in turns.
+const TAKEN_BACK_MAX: u32 = 8;
+/// What such a client is read at a time.
+const READ_IN_TURN_BYTES: usize = 256;
+/// What a call costs that nobody waits for, about.
+const TAKEN_BACK_COSTS: Duration = Duration::from_micros(50);
 
 /// Frame types.
 const DATA: u8 = 0;
@@ -109,6 +120,8 @@ struct Policy {
     strikes: u32,
     /// Something was answered since the last ping, which forgives all strikes.
     has_answered: bool,
+    /// Calls that were taken back before their answer, since the client was last read in a turn.
+    taken_back: u32,
 }
 
 impl Policy {
@@ -120,6 +133,7 @@ impl Policy {
             last_ping: None,
             strikes: 0,
             has_answered: false,
+            taken_back: 0,
         }
     }
 
@@ -130,7 +144,7 @@ impl Policy {
                 self.open.insert(frame.stream);
             }
             RST_STREAM => {
-                self.open.remove(&frame.stream);
+                self.taken_back += u32::from(self.open.remove(&frame.stream));
             }
             PING if frame.flags & ACK == 0 => self.on_ping(now),
             _ => {}
@@ -198,6 +212,7 @@ pub(super) struct Pinged<S> {
     sent: Frames,
     /// What is still to be sent before the end, once the policy is broken.
     farewell: Option<Vec<u8>>,
+    turn: Turn,
 }
 
 impl<S> Pinged<S> {
@@ -210,6 +225,7 @@ impl<S> Pinged<S> {
             received: Frames::default(),
             sent: Frames::default(),
             farewell: None,
+            turn: Turn::default(),
         }
     }
 
@@ -308,7 +324,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Pinged<S> {
             return this.poll_leave(context).map(Err);
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        if this.policy.taken_back >= TAKEN_BACK_MAX {
+            ready!(this.turn.poll(context));
+            let mut bytes = [0; READ_IN_TURN_BYTES];
+            let (room, _) = bytes.split_at_mut(buffer.remaining().min(READ_IN_TURN_BYTES));
+            let mut little = ReadBuf::new(room);
+            ready!(Pin::new(&mut this.stream).poll_read(context, &mut little))?;
+            pace::charge(TAKEN_BACK_COSTS * std::mem::take(&mut this.policy.taken_back));
+            buffer.put_slice(little.filled());
+        } else {
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        }
         let new = buffer.filled_mut().get_mut(before..).unwrap_or_default();
         this.on_received(new);
         if this.is_leaving() {
@@ -393,6 +419,41 @@ mod tests {
             policy.on_received(header(PING, 0, 0), start + *second * SECOND);
         }
         !policy.is_broken()
+    }
+
+    #[test]
+    fn a_client_that_takes_its_calls_back_is_read_a_little_at_a_time() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let (mut client, server) = tokio::io::duplex(1 << 20);
+            let mut pinged = Pinged::new(server, INTERVAL);
+            let mut buffer = vec![0; 64 << 10];
+            let mut read_all = async |client: &mut tokio::io::DuplexStream, bytes: &[u8]| {
+                client.write_all(bytes).await.expect("there is room");
+                let (mut read, mut largest) = (0, 0);
+                while read < bytes.len() {
+                    let new = pinged.read(&mut buffer).await.expect("it stays");
+                    (read, largest) = (read + new, largest.max(new));
+                }
+                largest
+            };
+            let call = |number: u32| frame(HEADERS, 4, 2 * number + 1, 300);
+            let back = |number: u32| frame(RST_STREAM, 0, 2 * number + 1, 4);
+            let mut first = PREFACE.to_vec();
+            first.extend((0..40).flat_map(call));
+            // Calls alone, and a few that are taken back, are nothing unusual.
+            first.extend((0..TAKEN_BACK_MAX - 1).flat_map(back));
+            let bytes = first.len();
+            assert_eq!(read_all(&mut client, &first).await, bytes);
+            // The same stream twice is one call.
+            let again: Vec<u8> = (0..TAKEN_BACK_MAX - 1).flat_map(back).collect();
+            assert_eq!(read_all(&mut client, &again).await, again.len());
+            read_all(&mut client, &back(20)).await;
+            let many: Vec<u8> =
+                (40..80).flat_map(|number| [call(number), back(number)]).flatten().collect();
+            let largest = read_all(&mut client, &many).await;
+            assert!(largest <= READ_IN_TURN_BYTES, "{largest} bytes at a time");
+        });
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::streams::{Answers, driven, send};
 use crate::member::Member;
 use crate::memory::{Budget, COUNTED_BYTES_MIN, Held};
 use crate::metrics;
+use crate::pace;
 
 /// Ranges of more than one step that a thread reads at one time: the others wait, so that small
 /// calls do not stand behind a step of each.
@@ -80,7 +81,11 @@ impl Kv {
         let mut cursor = RangeCursor::new(request);
         let mut turn = None;
         loop {
-            let step = cursor.step(self.member.readable_store().await.mvcc());
+            let (step, worked) = {
+                let store = self.member.readable_store().await;
+                let began = Instant::now();
+                (cursor.step(store.mvcc()), began.elapsed())
+            };
             if let Some(outcome) = step.map_err(|error| status::of_read(&self.member, error))? {
                 let bytes: usize = outcome.kvs.iter().map(Bytes::len).sum();
                 let more = COPIES * bytes as u64;
@@ -92,11 +97,13 @@ impl Kv {
             }
             grow_to(&mut held, COPIES * cursor.gathered_bytes())?;
             // Other work of the thread goes on between two steps.
+            pace::charge(worked);
             if turn.is_none() {
                 turn = self.large.acquire().await.ok();
             } else {
                 tokio::task::yield_now().await;
             }
+            pace::turn().await;
         }
     }
 

@@ -25,6 +25,10 @@ use super::messages::Messages;
 use super::status;
 use crate::memory::{COUNTED_BYTES_MIN, Held, Holder, Registered};
 use crate::metrics::{self, Call};
+use crate::pace::{self, Turn};
+
+/// Calls whose answers are large, whatever comes of them.
+const LARGE: [&str; 2] = ["RangeStream", "Snapshot"];
 
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
@@ -128,6 +132,8 @@ pub(crate) struct Measured {
     messages: Messages,
     sent: Option<&'static IntCounter>,
     call: Option<Call>,
+    /// Of one that is large, each piece has a turn; whether it has come.
+    turn: Option<(Turn, bool)>,
 }
 
 enum Answer {
@@ -157,7 +163,7 @@ impl Measured {
     /// An answer that is no call's.
     pub(crate) fn plain(body: Body) -> Self {
         let answer = Answer::Small(Content::new(body));
-        Self { answer, messages: Messages::default(), sent: None, call: None }
+        Self { answer, messages: Messages::default(), sent: None, call: None, turn: None }
     }
 }
 
@@ -168,11 +174,17 @@ pub(super) fn measure(mut response: Response<Body>, call: &mut Call) -> Response
         call.end(code);
         say_as_etcd(response.headers_mut());
     }
+    let mut is_large = LARGE.contains(&call.name());
     if let Some(in_pieces) = response.extensions_mut().remove::<InPieces>()
         && let Some(pieces) = in_pieces.0.lock().take()
     {
+        is_large = true;
         *response.body_mut() = Body::new(PiecesBody { pieces, is_ended: false });
     }
+    if !is_large {
+        pace::small_call_answered(Instant::now());
+    }
+    let turn = is_large.then(Default::default);
     let room = response.extensions_mut().remove::<Room>();
     let held = room.and_then(|room| room.0.lock().take());
     let call = Some(std::mem::replace(call, Call::none()));
@@ -181,7 +193,7 @@ pub(super) fn measure(mut response: Response<Body>, call: &mut Call) -> Response
             Some(held) => Answer::large(body, held),
             None => Answer::Small(Content::new(body)),
         };
-        Measured { answer, messages: Messages::default(), sent, call }
+        Measured { answer, messages: Messages::default(), sent, call, turn }
     })
 }
 
@@ -298,7 +310,20 @@ impl HttpBody for Measured {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let frame = ready!(this.answer.poll_piece(context));
+        if let Some((turn, has_come)) = &mut this.turn {
+            if !*has_come {
+                ready!(turn.poll(context));
+            }
+            *has_come = true;
+        }
+        let frame = match &mut this.turn {
+            None => ready!(this.answer.poll_piece(context)),
+            Some((_, has_come)) => {
+                let frame = ready!(pace::charged(|| this.answer.poll_piece(context)));
+                *has_come = false;
+                frame
+            }
+        };
         let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
         if let Some(data) = frame.data_ref() {
             if let Some(sent) = this.sent {

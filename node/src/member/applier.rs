@@ -44,6 +44,10 @@ const ENTRIES_HERE_MAX: usize = 16;
 /// Bytes of an entry that is applied by whoever brings it.
 const BYTES_HERE_MAX: usize = 16 << 10;
 
+/// How long whoever brings entries waits for those who read the store: a step of a range takes less,
+/// and another thread would hardly wake sooner.
+const READER_WAIT: Duration = Duration::from_micros(100);
+
 /// What the applier is to do.
 pub(super) enum Task {
     /// Apply committed entries.
@@ -189,7 +193,7 @@ impl Shared {
                     }
                     Next::Here(entries) => entries,
                 };
-                let store = self.store.try_write();
+                let store = self.store.try_write_for(READER_WAIT);
                 let Some(store) = store.filter(|store| !store.mvcc().log().must_wait()) else {
                     return self.applier.give_back(Task::Apply(entries));
                 };

@@ -42,6 +42,8 @@ const DRAINS_MAX: usize = 16;
 
 /// Calls that a client has taken back before it is read in turns.
 const TAKEN_BACK_MAX: u32 = 8;
+/// How long it is, after it has last taken one back.
+const IN_TURNS_LASTS: Duration = Duration::from_secs(1);
 /// What such a client is read at a time.
 const READ_IN_TURN_BYTES: usize = 256;
 /// What a call costs that nobody waits for, about.
@@ -120,7 +122,7 @@ struct Policy {
     strikes: u32,
     /// Something was answered since the last ping, which forgives all strikes.
     has_answered: bool,
-    /// Calls that were taken back before their answer, since the client was last read in a turn.
+    /// Calls that were taken back before their answer, that nobody was charged for yet.
     taken_back: u32,
 }
 
@@ -212,6 +214,8 @@ pub(super) struct Pinged<S> {
     sent: Frames,
     /// What is still to be sent before the end, once the policy is broken.
     farewell: Option<Vec<u8>>,
+    /// Until when the client is read in turns.
+    in_turns_until: Option<Instant>,
     turn: Turn,
 }
 
@@ -225,6 +229,7 @@ impl<S> Pinged<S> {
             received: Frames::default(),
             sent: Frames::default(),
             farewell: None,
+            in_turns_until: None,
             turn: Turn::default(),
         }
     }
@@ -278,6 +283,21 @@ impl<S> Pinged<S> {
         }
     }
 
+    /// Whether the client has to wait for turns, for it took many calls back of late.
+    fn is_read_in_turns(&mut self) -> bool {
+        let taken_back = &mut self.policy.taken_back;
+        let is_in_turns = self.in_turns_until.is_some_and(|until| Instant::now() < until);
+        if *taken_back >= TAKEN_BACK_MAX || (is_in_turns && *taken_back > 0) {
+            pace::charge(TAKEN_BACK_COSTS * std::mem::take(taken_back));
+            self.in_turns_until = Some(Instant::now() + IN_TURNS_LASTS);
+            return true;
+        }
+        if !is_in_turns {
+            self.in_turns_until = None;
+        }
+        is_in_turns
+    }
+
     /// Whether the end has come: nothing but the farewell may be sent any more.
     fn is_leaving(&self) -> bool {
         self.farewell.is_some() && self.sent.is_between()
@@ -324,13 +344,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Pinged<S> {
             return this.poll_leave(context).map(Err);
         }
         let before = buffer.filled().len();
-        if this.policy.taken_back >= TAKEN_BACK_MAX {
+        if this.is_read_in_turns() {
             ready!(this.turn.poll(context));
             let mut bytes = [0; READ_IN_TURN_BYTES];
             let (room, _) = bytes.split_at_mut(buffer.remaining().min(READ_IN_TURN_BYTES));
             let mut little = ReadBuf::new(room);
             ready!(Pin::new(&mut this.stream).poll_read(context, &mut little))?;
-            pace::charge(TAKEN_BACK_COSTS * std::mem::take(&mut this.policy.taken_back));
             buffer.put_slice(little.filled());
         } else {
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;

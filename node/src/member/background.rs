@@ -31,9 +31,6 @@ const FULL_WAIT: Duration = Duration::from_secs(5);
 /// After damage that a lone member goes on with, before the next attempt.
 const DAMAGED_WAIT: Duration = Duration::from_secs(600);
 
-/// What is added to the nice value of the background's thread.
-const NICE: i32 = 5;
-
 /// A clean end waits for its checkpoint this long.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(10);
 
@@ -204,8 +201,6 @@ enum Pruned {
 impl Shared {
     /// The background's thread.
     pub(super) fn run_background(&self) {
-        // Whoever waits for an answer goes first.
-        let _ = rustix::process::nice(NICE);
         let mut memory = GivingBack::default();
         while let Some(mut work) = self.background.wait() {
             memory.look();

@@ -50,6 +50,16 @@ struct Pace {
     has_waiting: Notify,
 }
 
+impl Pace {
+    fn rest(&self, since: Instant) -> Option<Duration> {
+        self.state.lock().rest(since, Instant::now())
+    }
+
+    fn grant(&self) -> Option<Waker> {
+        self.state.lock().grant()
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// From when on the next turn may be.
@@ -69,6 +79,16 @@ impl State {
         let from = self.free_at.map_or(now, |free_at| free_at.max(now));
         let until = from + worked.saturating_mul(REST_FACTOR);
         self.free_at = Some(until.min(now + REST_MAX));
+    }
+
+    /// How long the next turn has still to wait, if the one before was at `since`. Whoever has no
+    /// turns may be charged all the time, so the end is not always where `free_at` is.
+    fn rest(&self, since: Instant, now: Instant) -> Option<Duration> {
+        if self.wakers.is_empty() {
+            return None;
+        }
+        let until = self.free_at?.min(since + REST_MAX);
+        until.checked_duration_since(now).filter(|rest| !rest.is_zero())
     }
 
     fn enter(&mut self, waker: Waker) -> u64 {
@@ -201,23 +221,13 @@ pub(crate) async fn keep() {
     loop {
         pace.has_waiting.notified().await;
         loop {
-            let free_at = {
-                let mut state = pace.state.lock();
-                if state.wakers.is_empty() {
-                    state.queue.clear();
-                    break;
-                }
-                state.free_at
-            };
-            if let Some(rest) = free_at.and_then(|at| at.checked_duration_since(Instant::now())) {
+            let since = Instant::now();
+            while let Some(rest) = pace.rest(since) {
+                // Charges may come meanwhile: the time is looked at again.
                 alarm.after(rest).await;
-                // Small calls may have been charged for, or not: the time is looked at again.
-                continue;
             }
-            let granted = pace.state.lock().grant();
-            if let Some(waker) = granted {
-                waker.wake();
-            }
+            let Some(waker) = pace.grant() else { break };
+            waker.wake();
             // Whoever was woken works first, and is charged.
             tokio::task::yield_now().await;
         }
@@ -332,6 +342,31 @@ mod tests {
         PACE.set(None);
         assert_eq!(done.get(), tasks * times as usize, "everybody has had all turns");
         elapsed
+    }
+
+    #[test]
+    fn a_turn_comes_however_much_others_are_charged() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let local = tokio::task::LocalSet::new();
+        let came = local.block_on(&runtime, async {
+            tokio::task::spawn_local(keep());
+            tokio::task::yield_now().await;
+            // Who writes to watchers has no turns, but is charged.
+            let charged = tokio::task::spawn_local(async {
+                loop {
+                    small_call_answered(Instant::now());
+                    charge(WORK);
+                    tokio::task::yield_now().await;
+                }
+            });
+            tokio::task::yield_now().await;
+            let came = tokio::time::timeout(Duration::from_secs(5), turn()).await;
+            charged.abort();
+            came
+        });
+        PACE.set(None);
+        assert!(came.is_ok(), "no turn in 5 s");
     }
 
     #[test]

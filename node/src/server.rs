@@ -120,6 +120,8 @@ pub fn run(config: Config) -> Result<ExitCode, ServerError> {
         let signals = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok::<Stop, std::io::Error>(attend(&member, signals).await)
     })?;
+    // Before the end, which takes its time and may be cut short.
+    say(&stop);
     // Whoever is impatient ends the process at once.
     runtime.spawn(async {
         let _ = either().await;
@@ -198,10 +200,14 @@ fn exit_code(stop: &Stop) -> ExitCode {
         | Stop::StoreFailed(_)
         | Stop::Damaged(_)
         | Stop::Refused { .. }
-        | Stop::Broken(_) => {
-            eprintln!("quorate: {stop}");
-            ExitCode::FAILURE
-        }
+        | Stop::Broken(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Why a member ends that has failed.
+fn say(stop: &Stop) {
+    if exit_code(stop) != ExitCode::SUCCESS {
+        eprintln!("quorate: {stop}");
     }
 }
 

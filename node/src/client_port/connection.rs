@@ -40,6 +40,9 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(300);
 /// After an accept that failed, for example for want of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a connection is given to begin before it can be told that the member stops.
+const BEGINNING: Duration = Duration::from_millis(100);
+
 /// Bytes of one stream that are handed to a connection before its client takes them.
 const SEND_BYTES_MAX: usize = 128 << 10;
 
@@ -192,6 +195,19 @@ pub(super) async fn accept(
     connections
 }
 
+/// What a future comes to, if it does so at once.
+async fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| {
+        let now = future.as_mut().poll(context);
+        std::task::Poll::Ready(match now {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
 /// Who receives the connections of one listener.
 #[derive(Clone)]
 struct Host {
@@ -209,7 +225,7 @@ impl Host {
     ) {
         loop {
             tokio::select! {
-                () = self.stopping.clone().wait() => return,
+                () = self.stopping.clone().wait() => break,
                 (room, accepted) = self.accepting(&accept) => match accepted {
                     Ok(socket) => {
                         connections.spawn(pace::begin_charged(self.clone().receive(socket, room)));
@@ -221,6 +237,13 @@ impl Host {
                 },
                 Some(_) = connections.join_next() => {}
             }
+        }
+        // Who has connected may have asked something already: it would be told that the connection
+        // broke, and not know whether that was carried out.
+        while let Ok(room) = self.options.room.clone().try_acquire_owned()
+            && let Some(Ok(socket)) = now_or_never(accept()).await
+        {
+            connections.spawn(self.clone().receive(socket, room));
         }
     }
 
@@ -278,9 +301,15 @@ impl Host {
             gather(Pinged::new(stream, self.options.keep_alive.ping_interval_min));
         let connection = builder.serve_connection(TokioIo::new(stream), call);
         tokio::pin!(connection);
+        let has_begun = tokio::time::sleep(BEGINNING);
+        let told = async {
+            self.stopping.wait().await;
+            // One of which it is not known yet what it speaks could only be cut off.
+            has_begun.await;
+        };
         let ended = tokio::select! {
             ended = output.drive(connection.as_mut()) => ended,
-            () = self.stopping.wait() => {
+            () = told => {
                 connection.as_mut().graceful_shutdown();
                 output.drive(connection.as_mut()).await
             }

@@ -46,8 +46,8 @@ const TAKEN_BACK_MAX: u32 = 8;
 const IN_TURNS_LASTS: Duration = Duration::from_secs(1);
 /// What such a client is read at a time.
 const READ_IN_TURN_BYTES: usize = 256;
-/// What a call costs that nobody waits for, about.
-const TAKEN_BACK_COSTS: Duration = Duration::from_micros(50);
+/// What is charged for a call that nobody waits for: more than it costs, as its client has no use for it.
+const TAKEN_BACK_COSTS: Duration = Duration::from_micros(150);
 
 /// Frame types.
 const DATA: u8 = 0;

@@ -9,7 +9,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate_api::member_json;
 use quorate_api::urls::Urls;
@@ -32,6 +32,9 @@ const SNAPSHOT_FOLDER: &str = "snapshots";
 
 /// The wait for a peer that tells a new member who the members are.
 const PEER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Before a peer that does not know a new member yet is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A removed member stays this long, so that its peers hear its last messages.
 const REMOVED_WAIT: Duration = Duration::from_secs(1);
@@ -283,17 +286,27 @@ async fn join(
         .filter(|(name, _)| **name != config.name)
         .flat_map(|(_, urls)| urls.to_strings())
         .collect();
-    let (cluster, known) = client::fetch_members(dialer, &others, PEER_PATIENCE)
-        .await
-        .map_err(|error| ServerError::Join(error.to_string()))?;
-    let is_own = |urls: &Option<Vec<String>>| {
-        let mut urls = urls.clone().unwrap_or_default();
+    let is_own = |member: &member_json::Member| {
+        let mut urls = member.peer_urls.clone().unwrap_or_default();
         urls.sort();
         urls == own
     };
-    let member = known.iter().find(|member| is_own(&member.peer_urls)).ok_or_else(|| {
-        ServerError::Join(format!("no member there has the peer URLs {}", own.join(",")))
-    })?;
+    let until = Instant::now() + PEER_PATIENCE;
+    let (cluster, known, member) = loop {
+        let (cluster, known) = client::fetch_members(dialer, &others, PEER_PATIENCE)
+            .await
+            .map_err(|error| ServerError::Join(error.to_string()))?;
+        if let Some(member) = known.iter().find(|member| is_own(member)).cloned() {
+            break (cluster, known, member);
+        }
+        if Instant::now() >= until {
+            let urls = own.join(",");
+            let what = format!("no member there has the peer URLs {urls}");
+            return Err(ServerError::Join(what));
+        }
+        // Whoever was asked may not have heard yet that this member was added.
+        tokio::time::sleep(ASK_AGAIN).await;
+    };
     let fresh = Fresh::Join { cluster, member: member.id };
     Ok((fresh, known))
 }

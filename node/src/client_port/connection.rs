@@ -24,6 +24,7 @@ use super::pings::Pinged;
 use crate::config::KeepAlive;
 use crate::grpc::{Grpc, Measured};
 use crate::http::{self as plain, Paths, Plain, Transport};
+use crate::member::Connected;
 use crate::pace;
 use crate::stopping::Stopping;
 use crate::tls::{Acceptor, Arrived};
@@ -291,6 +292,7 @@ impl Host {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let _connected = Connected::here();
         let builder = builder(&self.options);
         // Shared by the connection's requests: cloning all services for each would cost more than
         // some of the requests do.

@@ -25,7 +25,7 @@ use quorate_wal::Space;
 use super::applier::Task;
 use super::rounds::end_round_again;
 use super::stop::Stop;
-use super::waiters::{Answer, serves_clients};
+use super::waiters::{Answer, serves_one_client};
 use super::{Leadership, Shared};
 use crate::metrics;
 
@@ -166,14 +166,14 @@ impl Shared {
     }
 
     /// See to it that the log is written. A client that is alone has it written by its own thread,
-    /// which has nothing else to do; else the log's thread writes, and requests gather meanwhile.
+    /// which has nothing else to do, and nobody else whom a disk that hangs would keep waiting; else the log's thread writes, and requests gather meanwhile.
     /// The mark behind a batch that says that it is durable is written after the answer.
     fn write_here(&self) {
         let worker = &self.core.log_worker;
         if !worker.has_work() {
             return;
         }
-        let is_alone = self.waiters.count() <= 1 && serves_clients();
+        let is_alone = self.waiters.count() <= 1 && serves_one_client();
         if is_alone && worker.may_wait() && end_round_again() {
             return;
         }

@@ -55,7 +55,7 @@ pub use snapshots::PinnedSnapshot;
 pub use start::{Directory, Drawn, Running, StartError, bootstrap, cluster_of, is_empty, named};
 pub(crate) use start::{founder, settings_to_read};
 pub use stop::Stop;
-pub(crate) use waiters::deliver;
+pub(crate) use waiters::{Connected, deliver};
 pub use watches::WatchStream;
 
 use crate::config::Config;

@@ -6,7 +6,7 @@
 //! Waking a task from another thread costs a system call; waking it from its own thread does not.
 //! So a thread that serves clients has a mailbox, which is woken once for all answers of a batch.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -72,9 +72,32 @@ thread_local! {
     static MAILBOX: RefCell<Option<Arc<Mailbox>>> = const { RefCell::new(None) };
 }
 
-/// Whether this thread serves clients.
-pub(super) fn serves_clients() -> bool {
-    MAILBOX.with_borrow(Option::is_some)
+thread_local! {
+    /// Clients' connections of this thread.
+    static CONNECTIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A client's connection, for as long as it is served by the thread that made this.
+#[derive(Debug)]
+pub(crate) struct Connected(());
+
+impl Connected {
+    /// One more on this thread.
+    pub(crate) fn here() -> Self {
+        CONNECTIONS.set(CONNECTIONS.get() + 1);
+        Self(())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        CONNECTIONS.set(CONNECTIONS.get() - 1);
+    }
+}
+
+/// Whether this thread serves one client, and nobody else: what it waits for keeps no other waiting.
+pub(super) fn serves_one_client() -> bool {
+    MAILBOX.with_borrow(Option::is_some) && CONNECTIONS.get() <= 1
 }
 
 /// From now on, requests of this thread get their answers from here. To be run on the thread's own

@@ -7,7 +7,10 @@
 //! ```
 //! Who does harm is on other machines than those whom it is done to. Here they share the
 //! processors, so the harm has only what nobody else wants of them: what others notice is then
-//! what the server does about it, not what it costs to do it. It ends with whoever started it.
+//! what the server does about it, not what it costs to do it. SCHED_IDLE alone is not enough: a
+//! thread that has just had more than its share waits behind an idle process that never sleeps, for
+//! a millisecond and more, while the other processor is free. So whoever does harm without waiting
+//! for answers sleeps in between, for some microseconds. It ends with whoever started it.
 
 use std::io::Read as _;
 use std::net::SocketAddr;

@@ -26,6 +26,9 @@ const CROWD: usize = 5_000;
 const RESETS: u32 = 50;
 /// Calls that are taken back on one connection, at most: a server ends one that does nothing else.
 const RESETS_PER_CONNECTION: u32 = 10_000;
+/// What it leaves the processor for after each of those looks, at least: the kernel lets even an idle
+/// process run on for a millisecond and more beside others (see `harm`).
+const BREATH: Duration = Duration::from_micros(10);
 /// Between two looks at whether it is over.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -153,6 +156,7 @@ fn reset(address: SocketAddr, is_over: &impl Fn() -> bool) {
         if is_over() || client.ask_and_reset(path::RANGE, &get, RESETS).is_err() {
             return;
         }
+        std::thread::sleep(BREATH);
     }
 }
 

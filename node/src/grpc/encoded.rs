@@ -25,6 +25,8 @@ const HEADER: u32 = 1;
 const KVS: u8 = 2 << 3 | 2;
 const MORE: u32 = 3;
 const COUNT: u32 = 4;
+/// Of a `SnapshotResponse`.
+const BLOB: u8 = 3 << 3 | 2;
 const RANGE_RESPONSE: u8 = 1 << 3 | 2;
 /// A larger `KeyValue` is sent from where it is.
 const COPIED_BYTES_MAX: usize = 16 << 10;
@@ -151,6 +153,23 @@ impl Message for RangeResponse {
     fn clear(&mut self) {
         *self = Self::default();
     }
+}
+
+/// A message of a snapshot with its prefix: what stands before the blob, and the blob as it is,
+/// which comes last.
+pub(super) fn snapshot_pieces(mut message: pb::SnapshotResponse) -> [Bytes; 2] {
+    let blob = std::mem::take(&mut message.blob);
+    let of_blob = if blob.is_empty() { 0 } else { delimited_length(blob.len()) };
+    let length = u32::try_from(message.encoded_len() + of_blob).expect("a piece is small");
+    let mut front = BytesMut::new();
+    front.put_u8(0);
+    front.put_u32(length);
+    message.encode_raw(&mut front);
+    if !blob.is_empty() {
+        front.put_u8(BLOB);
+        encode_varint(blob.len() as u64, &mut front);
+    }
+    [front.freeze(), blob]
 }
 
 /// `etcdserverpb.RangeStreamResponse` around stored bytes.
@@ -280,6 +299,24 @@ mod tests {
             assert_eq!(sent, message);
             let length = u32::try_from(message.len()).expect("short").to_be_bytes();
             assert_eq!(prefix.as_ref(), [&[0][..], &length].concat());
+        }
+    }
+
+    #[test]
+    fn a_snapshots_pieces_are_the_message_with_its_prefix() {
+        let header = pb::ResponseHeader { revision: 7, ..pb::ResponseHeader::default() };
+        for (header, blob) in [(None, 0), (Some(header), 1), (None, 200), (Some(header), 70_000)] {
+            let message = pb::SnapshotResponse {
+                header,
+                remaining_bytes: 9_000_000_000,
+                blob: vec![3; blob].into(),
+                version: "3.7".into(),
+            };
+            let mut sent = Bytes::from(snapshot_pieces(message.clone()).concat());
+            let prefix = sent.split_to(5);
+            let length = u32::try_from(sent.len()).expect("short").to_be_bytes();
+            assert_eq!(prefix.as_ref(), [&[0][..], &length].concat());
+            assert_eq!(pb::SnapshotResponse::decode(sent), Ok(message));
         }
     }
 

@@ -146,7 +146,8 @@ fn in_pieces(mut response: Response<RangeResponse>) -> Response<RangeResponse> {
     let length = response.get_ref().encoded_len();
     if length > PIECE_BYTES && length <= RESPONSE_BYTES_MAX as usize {
         let answer = std::mem::take(response.get_mut());
-        response.extensions_mut().insert(InPieces::new(answer.into_pieces()));
+        let pieces = tokio_stream::iter(answer.into_pieces().map(Ok));
+        response.extensions_mut().insert(InPieces::new(Box::pin(pieces)));
     }
     response
 }

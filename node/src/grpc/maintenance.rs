@@ -14,6 +14,7 @@ use quorate_store::hash::hash_store;
 use tonic::{Request, Response, Status};
 
 use super::etcdserverpb::maintenance_server;
+use super::measured::InPieces;
 use super::snapshot;
 use super::status;
 use super::streams::Answers;
@@ -147,7 +148,11 @@ impl maintenance_server::Maintenance for Maintenance {
         &self,
         _: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Ok(Response::new(snapshot::send_snapshot(&self.member).await?))
+        let pieces = snapshot::send_snapshot(&self.member).await?;
+        let mut response: Response<Self::SnapshotStream> =
+            Response::new(Box::pin(tokio_stream::empty()));
+        response.extensions_mut().insert(InPieces::new(pieces));
+        Ok(response)
     }
 
     async fn move_leader(

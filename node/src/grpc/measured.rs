@@ -20,9 +20,9 @@ use quorate_api::Code;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::encoded::Pieces;
 use super::messages::Messages;
 use super::status;
+use super::streams::Answers;
 use crate::memory::{COUNTED_BYTES_MIN, Held, Holder, Registered};
 use crate::metrics::{self, Call};
 use crate::pace::{self, Turn};
@@ -91,18 +91,19 @@ impl Room {
 
 /// An answer that is written as it is sent: it travels beside an empty one, from who builds it to
 /// who sends it.
-#[derive(Clone, Debug)]
-pub(super) struct InPieces(Arc<Mutex<Option<Pieces>>>);
+#[derive(Clone)]
+pub(super) struct InPieces(Arc<Mutex<Option<Answers<Bytes>>>>);
 
 impl InPieces {
-    pub(super) fn new(pieces: Pieces) -> Self {
+    /// Of messages with their prefixes, cut anywhere.
+    pub(super) fn new(pieces: Answers<Bytes>) -> Self {
         Self(Arc::new(Mutex::new(Some(pieces))))
     }
 }
 
 /// The body of one.
 struct PiecesBody {
-    pieces: Pieces,
+    pieces: Answers<Bytes>,
     is_ended: bool,
 }
 
@@ -112,17 +113,18 @@ impl HttpBody for PiecesBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(piece) = self.pieces.next() {
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        if std::mem::replace(&mut self.is_ended, true) {
+        if self.is_ended {
             return Poll::Ready(None);
         }
-        let mut trailers = HeaderMap::new();
-        trailers.insert(STATUS, HeaderValue::from_static("0"));
-        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+        let status = match ready!(self.pieces.as_mut().poll_next(context)) {
+            Some(Ok(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+            Some(Err(status)) => status,
+            None => Status::ok(""),
+        };
+        self.is_ended = true;
+        Poll::Ready(Some(Ok(ended(&status))))
     }
 }
 
@@ -280,8 +282,13 @@ fn given_up() -> Frame<Bytes> {
     let status = Status::resource_exhausted(
         "etcdserver: the answer was not read for too long, and others needed its memory",
     );
+    ended(&status)
+}
+
+/// The end of an answer.
+fn ended(status: &Status) -> Frame<Bytes> {
     let mut trailers = HeaderMap::new();
-    // Its text has nothing that a header cannot have.
+    // Their texts have nothing that a header cannot have.
     let _ = status.add_header(&mut trailers);
     Frame::trailers(trailers)
 }

@@ -2,6 +2,9 @@
 //!
 //! The first piece says of which cluster, member and revision the file is, as etcd's interface has it,
 //! and as its server leaves out: who keeps a backup need not read the file for that.
+//!
+//! The pieces of the file are sent as they were read, with nothing but the frames around them made
+//! anew.
 
 use std::time::Instant;
 
@@ -13,13 +16,14 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::encoded::snapshot_pieces;
 use super::status;
-use super::streams::{Answers, driven, send};
+use super::streams::{Answers, Sender, driven, send};
 use crate::member::Member;
 use crate::metrics;
 
 /// Bytes of a message at most, as etcd sends them.
-const PIECE_BYTES: usize = 32 * 1024;
+const PIECE_BYTES: usize = 128 * 1024;
 
 /// Pieces read ahead of the client: reading a step gives about eight.
 const PIECES_AHEAD: usize = 16;
@@ -38,15 +42,13 @@ pub(crate) fn storage_version(store: &Store) -> String {
     }
 }
 
-/// Take a snapshot now and stream it. Reading it blocks, so a thread of its own does.
-pub(super) async fn send_snapshot(
-    member: &Member,
-) -> Result<Answers<pb::SnapshotResponse>, Status> {
+/// Take a snapshot now and stream it: messages with their prefixes, in pieces. Reading it blocks, so a thread of its own does.
+pub(super) async fn send_snapshot(member: &Member) -> Result<Answers<Bytes>, Status> {
     let version = storage_version(&*member.readable_store().await);
     let (stream, revision) = member.capture_snapshot(Trailer::None).await.map_err(status::of)?;
     let mut header = Some(member.header_at(revision));
     let member = member.clone();
-    Ok(driven(1, move |answers| async move {
+    Ok(driven(2, move |answers| async move {
         let (sender, mut pieces) = mpsc::channel(PIECES_AHEAD);
         let of_pieces = version.clone();
         let reader = tokio::task::spawn_blocking(move || read(stream, of_pieces, &sender));
@@ -55,19 +57,29 @@ pub(super) async fn send_snapshot(
         while let Some(mut piece) = pieces.recv().await {
             piece.header = header.take();
             digest.update(&piece.blob);
-            send(&answers, piece).await?;
+            send_message(&answers, piece).await?;
         }
         match reader.await {
             Ok(Ok(())) => {
                 let blob = Bytes::copy_from_slice(&digest.finalize());
                 let last = pb::SnapshotResponse { header: None, remaining_bytes: 0, blob, version };
-                send(&answers, last).await
+                send_message(&answers, last).await
             }
             Ok(Err(StreamError::Damage(damage))) => Err(status::of_damage(&member, &damage)),
             Ok(Err(StreamError::Write(error))) => Err(Status::data_loss(error.to_string())),
             Err(panic) => Err(Status::internal(panic.to_string())),
         }
     }))
+}
+
+async fn send_message(
+    answers: &Sender<Bytes>,
+    message: pb::SnapshotResponse,
+) -> Result<(), Status> {
+    for piece in snapshot_pieces(message) {
+        send(answers, piece).await?;
+    }
+    Ok(())
 }
 
 /// Read the file to its end, or until nobody takes it any more.

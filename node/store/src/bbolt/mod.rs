@@ -27,6 +27,7 @@
 //!   so that no page can be visited without end.
 
 mod cursor;
+mod field;
 mod format;
 mod packing;
 mod page;
@@ -39,6 +40,7 @@ mod writer;
 mod tests;
 
 pub use cursor::{Cursor, Item};
+pub use field::Field;
 pub use format::PAGE_SIZE;
 pub use reader::{Bucket, ReadError, Reader};
 pub use sizing::{Layout, Sizing};

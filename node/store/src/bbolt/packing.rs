@@ -9,9 +9,7 @@
 
 use std::mem;
 
-use bytes::{BufMut, Bytes, BytesMut};
-
-use super::format::{BUCKET_ELEMENT, BUCKET_HEADER, ELEMENT, HEADER, LEAF, PAGE_SIZE, PageHeader};
+use super::format::{BUCKET_ELEMENT, BUCKET_HEADER, ELEMENT, HEADER, PAGE_SIZE};
 
 /// A branch needs two children: bbolt panics when it rebalances the only child of a branch.
 const BRANCH_CHILDREN_MIN: usize = 2;
@@ -37,26 +35,6 @@ impl Extent for usize {
 
     fn empty_bucket() -> Self {
         BUCKET_HEADER + HEADER
-    }
-}
-
-impl Extent for Bytes {
-    fn extent(&self) -> usize {
-        self.len()
-    }
-
-    fn bucket(root: u64) -> Self {
-        let mut value = BytesMut::with_capacity(BUCKET_HEADER);
-        value.put_u64_le(root);
-        value.put_u64_le(0);
-        value.freeze()
-    }
-
-    fn empty_bucket() -> Self {
-        let mut value = BytesMut::with_capacity(BUCKET_HEADER + HEADER);
-        value.put_bytes(0, BUCKET_HEADER);
-        PageHeader { id: 0, flags: LEAF, count: 0, overflow: 0 }.encode(&mut value);
-        value.freeze()
     }
 }
 

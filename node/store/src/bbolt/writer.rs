@@ -3,12 +3,14 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
+use super::field::Field;
 use super::format::{
     BRANCH, ELEMENT, HEADER, KEY_BYTES_MAX, LEAF, META_PAGE, Meta, PAGE_SIZE, PageHeader,
     VALUE_BYTES_MAX,
 };
 use super::packing::{
-    BranchElement, LeafElement, Packing, Pages, branch_content, leaf_content, pages_for,
+    BranchElement, Extent as _, LeafElement, Packing, Pages, branch_content, leaf_content,
+    pages_for,
 };
 use super::sizing::{FIRST_PAGE, Layout};
 
@@ -59,10 +61,10 @@ pub enum WriteError {
 /// Writes a file as a stream: after each call, [`Writer::take`] has the bytes that are ready.
 pub struct Writer {
     layout: Layout,
-    packing: Packing<Bytes>,
+    packing: Packing<Field>,
     pages: Encoder,
     bucket: Option<String>,
-    last_key: Bytes,
+    last_key: Field,
 }
 
 impl Writer {
@@ -82,7 +84,7 @@ impl Writer {
             meta.encode(&mut pages.out);
             pages.out.resize(end, 0);
         }
-        Self { layout, packing: Packing::new(), pages, bucket: None, last_key: Bytes::new() }
+        Self { layout, packing: Packing::new(), pages, bucket: None, last_key: Field::copied(&[]) }
     }
 
     /// The keys that follow belong to this bucket.
@@ -94,8 +96,8 @@ impl Writer {
             return Err(WriteError::BucketOrder { name: name.into() });
         }
         self.bucket = Some(name.into());
-        self.last_key = Bytes::new();
-        self.packing.begin_bucket(Bytes::copy_from_slice(name.as_bytes()), &mut self.pages);
+        self.last_key = Field::copied(&[]);
+        self.packing.begin_bucket(Field::copied(name.as_bytes()), &mut self.pages);
         Ok(())
     }
 
@@ -103,16 +105,19 @@ impl Writer {
     ///
     /// # Errors
     /// [`WriteError::NoBucket`], [`WriteError::Extent`], [`WriteError::KeyOrder`].
-    pub fn put(&mut self, key: Bytes, value: Bytes) -> Result<(), WriteError> {
+    pub fn put(
+        &mut self,
+        key: impl Into<Field>,
+        value: impl Into<Field>,
+    ) -> Result<(), WriteError> {
+        let (key, value) = (key.into(), value.into());
         let Some(bucket) = &self.bucket else { return Err(WriteError::NoBucket) };
-        if key.is_empty() || key.len() > KEY_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
-            return Err(WriteError::Extent {
-                bucket: bucket.clone(),
-                key_bytes: key.len(),
-                value_bytes: value.len(),
-            });
+        let (key_bytes, value_bytes) = (key.extent(), value.extent());
+        if key_bytes == 0 || key_bytes > KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
+            return Err(WriteError::Extent { bucket: bucket.clone(), key_bytes, value_bytes });
         }
-        if self.last_key >= key {
+        if self.last_key.as_ref() >= key.as_ref() {
+            let key = Bytes::copy_from_slice(key.as_ref());
             return Err(WriteError::KeyOrder { bucket: bucket.clone(), key });
         }
         self.last_key = key.clone();
@@ -129,9 +134,11 @@ impl Writer {
         self.pages.out.len()
     }
 
-    /// Take the bytes that are ready: the file's next ones, whole pages.
+    /// Take the bytes that are ready: the file's next ones, whole pages. As many are expected by
+    /// the next time: room for them is made at once, not page by page.
     pub fn take(&mut self) -> Bytes {
-        self.pages.out.split().freeze()
+        let room = self.pages.out.len() + PAGE_SIZE;
+        std::mem::replace(&mut self.pages.out, BytesMut::with_capacity(room)).freeze()
     }
 
     /// Close the file; gives its last bytes.
@@ -175,36 +182,36 @@ fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("keys and values are shorter than 2 GiB")
 }
 
-impl Pages<Bytes> for Encoder {
-    fn leaf(&mut self, elements: Vec<LeafElement<Bytes>>) -> u64 {
+impl Pages<Field> for Encoder {
+    fn leaf(&mut self, elements: Vec<LeafElement<Field>>) -> u64 {
         let (id, end) = self.begin(LEAF, elements.len(), leaf_content(&elements));
         let mut position = elements.len() * ELEMENT;
         for LeafElement { flags, key, value } in &elements {
             self.out.put_u32_le(*flags);
             self.out.put_u32_le(length(position));
-            self.out.put_u32_le(length(key.len()));
-            self.out.put_u32_le(length(value.len()));
-            position = position + key.len() + value.len() - ELEMENT;
+            self.out.put_u32_le(length(key.extent()));
+            self.out.put_u32_le(length(value.extent()));
+            position = position + key.extent() + value.extent() - ELEMENT;
         }
         for LeafElement { flags: _, key, value } in &elements {
-            self.out.put_slice(key);
-            self.out.put_slice(value);
+            self.out.put_slice(key.as_ref());
+            self.out.put_slice(value.as_ref());
         }
         self.out.resize(end, 0);
         id
     }
 
-    fn branch(&mut self, elements: Vec<BranchElement<Bytes>>) -> u64 {
+    fn branch(&mut self, elements: Vec<BranchElement<Field>>) -> u64 {
         let (id, end) = self.begin(BRANCH, elements.len(), branch_content(&elements));
         let mut position = elements.len() * ELEMENT;
         for BranchElement { key, child } in &elements {
             self.out.put_u32_le(length(position));
-            self.out.put_u32_le(length(key.len()));
+            self.out.put_u32_le(length(key.extent()));
             self.out.put_u64_le(*child);
-            position = position + key.len() - ELEMENT;
+            position = position + key.extent() - ELEMENT;
         }
         for BranchElement { key, child: _ } in &elements {
-            self.out.put_slice(key);
+            self.out.put_slice(key.as_ref());
         }
         self.out.resize(end, 0);
         id

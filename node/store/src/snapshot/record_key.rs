@@ -1,6 +1,6 @@
 //! The keys of the records: a revision, and whether it is a deletion.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::revision::Revision;
 
@@ -20,7 +20,7 @@ pub(super) const KEY_BYTES_MAX: usize = REVISION_BYTES + 1;
 
 /// A revision as etcd writes it, also as a value.
 pub(crate) fn encode(revision: Revision, tombstone: bool) -> Bytes {
-    encode_in(&mut BytesMut::with_capacity(KEY_BYTES_MAX), revision, tombstone)
+    Bytes::copy_from_slice(of(revision, tombstone).as_ref())
 }
 
 /// A record's key in place.
@@ -42,17 +42,6 @@ pub(crate) fn of(revision: Revision, tombstone: bool) -> RecordKey {
     bytes[8] = SEPARATOR;
     bytes[9..REVISION_BYTES].copy_from_slice(&revision.sub.to_be_bytes());
     RecordKey { bytes, length: REVISION_BYTES + usize::from(tombstone) }
-}
-
-/// The same in memory that the keys of many records share; `room` is left without the key.
-pub(super) fn encode_in(room: &mut BytesMut, revision: Revision, tombstone: bool) -> Bytes {
-    room.put_i64(revision.main);
-    room.put_u8(SEPARATOR);
-    room.put_i64(revision.sub);
-    if tombstone {
-        room.put_u8(TOMBSTONE);
-    }
-    room.split().freeze()
 }
 
 /// The revision and whether it is a tombstone's; `None` if the bytes are no such key, or the

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::buckets::{BUCKETS, KEY_BUCKET, SmallBuckets};
 use super::record_key;
-use crate::bbolt::{Sizing, WriteError, Writer};
+use crate::bbolt::{Field, Sizing, WriteError, Writer};
 use crate::log::{ChangeLimit, Damage, Pin, PinReader, Record};
 
 /// What one step reads from the log: about what a stream sends at once.
@@ -128,9 +128,9 @@ impl SnapshotStream {
     fn write(&mut self, mut writer: Writer) -> Result<Step, StreamError> {
         let records = self.records.read(STEP)?;
         if !records.is_empty() {
-            let mut keys = BytesMut::with_capacity(records.len() * record_key::KEY_BYTES_MAX);
             for Record { revision, tombstone, body } in records {
-                writer.put(record_key::encode_in(&mut keys, revision, tombstone), body)?;
+                let key = record_key::of(revision, tombstone);
+                writer.put(Field::copied(key.as_ref()), body)?;
             }
             let chunk = writer.take();
             self.phase = Phase::Writing(writer);

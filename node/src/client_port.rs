@@ -9,6 +9,7 @@
 
 mod authority;
 mod connection;
+mod lingering;
 mod listen;
 mod open_files;
 mod output;

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tonic::body::Body;
 
+use super::lingering::Lingering;
 use super::listen::Listener;
 use super::output::gather;
 use super::pings::Pinged;
@@ -299,6 +300,7 @@ impl Host {
         let service = Arc::new(self.service);
         // In a box, as it is moved several times before it runs.
         let call = service_fn(move |request| Box::pin(service.clone().call(request)));
+        let stream = Lingering::new(stream, self.stopping.clone());
         let (stream, output) =
             gather(Pinged::new(stream, self.options.keep_alive.ping_interval_min));
         let connection = builder.serve_connection(TokioIo::new(stream), call);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use quorate_api::etcdserverpb::{PutRequest, WatchCreateRequest};
 use quorate_client::{Client, Options};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A running member with a directory of its own, which ends with the test.
 pub(crate) struct Member {
@@ -81,6 +82,11 @@ impl Member {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         answer
+    }
+
+    fn terminate(&self) {
+        let id = i32::try_from(self.process.id()).expect("an id");
+        kill_process(Pid::from_raw(id).expect("not 0"), Signal::TERM).expect("it runs");
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -282,4 +288,53 @@ fn a_client_that_pings_too_often_is_sent_away_as_etcd_does() {
     goodbye.extend(b"too_many_pings");
     let goodbye = frame(7, 0, 0, &goodbye);
     assert!(answer.ends_with(&goodbye), "{answer:?}");
+}
+
+/// A frame's header and content; nothing at the end.
+fn read_frame(stream: &mut TcpStream) -> Option<([u8; 9], Vec<u8>)> {
+    let mut header = [0; 9];
+    let read = stream.read(&mut header).expect("an end that is no reset");
+    if read == 0 {
+        return None;
+    }
+    stream.read_exact(&mut header[read..]).expect("a header");
+    let mut content = vec![0; u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize];
+    stream.read_exact(&mut content).expect("a frame");
+    Some((header, content))
+}
+
+/// A reset would keep from it that the request was not carried out, as the last GOAWAY says.
+#[test]
+fn a_client_that_still_asks_while_its_member_stops_is_not_reset() {
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const GOAWAY: u8 = 7;
+    const ACK: u8 = 1;
+    let mut member = Member::start("asks-on");
+    let mut stream = TcpStream::connect(("127.0.0.1", member.client_port)).expect("connects");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    hello.extend(frame(SETTINGS, 0, 0, &[]));
+    stream.write_all(&hello).expect("sent");
+    let (first, _) = read_frame(&mut stream).expect("a frame");
+    assert_eq!(first[3], SETTINGS);
+    member.terminate();
+    let mut goodbyes = 0;
+    while let Some((header, content)) = read_frame(&mut stream) {
+        match header[3] {
+            PING => stream.write_all(&frame(PING, ACK, 0, &content)).expect("sent"),
+            GOAWAY => goodbyes += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(goodbyes, 2);
+    // The first bytes behind its end reset a socket that is closed, the next ones would be refused.
+    for number in 0..4 {
+        stream.write_all(&frame(HEADERS, 0, 2 * number + 1, b"as if")).expect("not reset");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(stream.read(&mut [0]).expect("no reset"), 0);
+    drop(stream);
+    assert_eq!(member.process.wait().expect("ends").code(), Some(0));
 }

@@ -1,6 +1,7 @@
-//! Connections to members: plain, or with the certificates of a Secret.
+//! Connections to members: plain, or with the certificates of a Secret, which are read anew for each
+//! connection, as they change.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,12 +20,19 @@ use tonic::codegen::http::Uri;
 /// Makes connections over TLS.
 #[derive(Clone)]
 pub(super) struct Connector {
-    tls: TlsConnector,
+    folder: PathBuf,
 }
 
 impl Connector {
-    /// With `ca.crt`, `tls.crt` and `tls.key` of this folder.
+    /// With `ca.crt`, `tls.crt` and `tls.key` of this folder, which are to be there.
     pub(super) fn of_folder(folder: &Path) -> anyhow::Result<Self> {
+        let connector = Self { folder: folder.to_owned() };
+        connector.tls()?;
+        Ok(connector)
+    }
+
+    fn tls(&self) -> anyhow::Result<TlsConnector> {
+        let folder = &self.folder;
         let mut roots = RootCertStore::empty();
         for authority in certificates(&folder.join("ca.crt"))? {
             roots.add(authority)?;
@@ -36,7 +44,7 @@ impl Connector {
             .with_root_certificates(roots)
             .with_client_auth_cert(certificates(&folder.join("tls.crt"))?, key)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)) })
+        Ok(TlsConnector::from(Arc::new(config)))
     }
 }
 
@@ -56,8 +64,9 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, endpoint: Uri) -> Self::Future {
-        let tls = self.tls.clone();
+        let connector = self.clone();
         Box::pin(async move {
+            let tls = connector.tls().map_err(std::io::Error::other)?;
             let host = endpoint.host().unwrap_or_default().to_owned();
             let port = endpoint.port_u16().unwrap_or(2379);
             let stream = TcpStream::connect((host.as_str(), port)).await?;

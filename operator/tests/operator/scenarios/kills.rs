@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{NAME, PATIENCE, is_settled, settled, spec};
+use super::{NAME, lose_a_volume, settled, spec};
 use crate::world::{Driver, ReplicaOptions, World, end_state};
 
 /// Behind which of the writes, unless `QUORATE_WORLD_KILLS` is `all`: every so many.
@@ -38,13 +38,7 @@ impl Story {
             Self::LostVolume => {
                 world.apply(NAME, &spec(3));
                 settled(world, 3).await;
-                let lost = world.followers(NAME)[0].clone();
-                world.disturb();
-                world.lose_volume_of(&lost);
-                let is_replaced = |world: &World| {
-                    is_settled(world, NAME, 3) && !world.voters(NAME).contains(&lost)
-                };
-                world.until(PATIENCE, "it is replaced", is_replaced).await;
+                lose_a_volume(world).await;
             }
             Self::Rolling => {
                 world.apply(NAME, &spec(3));

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{NAME, PATIENCE, is_settled, names, pod_uid, settled, spec, with_cluster};
+use super::{
+    NAME, PATIENCE, is_settled, lose_a_volume, names, pod_uid, replaced, settled, spec,
+    with_cluster,
+};
 use crate::api_server::{Part, of_kind};
 use crate::world::{NAMESPACE, ReplicaOptions, World};
 
@@ -28,12 +31,7 @@ async fn a_pod_that_is_deleted_comes_back_as_the_same_member() {
 async fn a_lost_volume_is_replaced_by_another_member_without_help() {
     let mut world = with_cluster(5, 3).await;
     let before = world.voters(NAME);
-    let lost = world.followers(NAME)[0].clone();
-    world.disturb();
-    world.lose_volume_of(&lost);
-    let is_replaced =
-        |world: &World| is_settled(world, NAME, 3) && !world.voters(NAME).contains(&lost);
-    world.until(PATIENCE, "it is replaced", is_replaced).await;
+    lose_a_volume(&mut world).await;
     assert_eq!(before.iter().filter(|old| world.voters(NAME).contains(old)).count(), 2);
     world.seconds(30).await;
     assert_eq!(names(&world, &of_kind::CLAIM).len(), 3);
@@ -82,9 +80,7 @@ async fn a_node_that_is_gone_for_good_is_replaced_with_its_disks() {
     let lost = world.leader(NAME).expect("a leader");
     world.disturb();
     world.lose_node(&world.node_of(&lost));
-    let is_replaced =
-        |world: &World| is_settled(world, NAME, 3) && !world.voters(NAME).contains(&lost);
-    world.until(PATIENCE, "it is replaced", is_replaced).await;
+    replaced(&mut world, &lost).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,9 +202,7 @@ async fn without_healing_nobody_is_replaced() {
     world.seconds(400).await;
     assert!(world.voters(NAME).contains(&lost));
     world.wish(NAME, |spec| spec["healing"] = json!({ "replaceAfterSeconds": 60 }));
-    let is_replaced =
-        |world: &World| is_settled(world, NAME, 3) && !world.voters(NAME).contains(&lost);
-    world.until(PATIENCE, "it is replaced", is_replaced).await;
+    replaced(&mut world, &lost).await;
 }
 
 #[tokio::test(start_paused = true)]

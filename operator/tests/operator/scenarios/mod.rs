@@ -46,12 +46,24 @@ pub(crate) async fn grow_and_lose_a_volume(world: &mut World) {
     settled(world, 1).await;
     world.scale(NAME, 3);
     settled(world, 3).await;
+    lose_a_volume(world).await;
+}
+
+/// One of three members, a follower, loses its volume, and another takes its place. Its name.
+pub(crate) async fn lose_a_volume(world: &mut World) -> String {
     let lost = world.followers(NAME)[0].clone();
     world.disturb();
     world.lose_volume_of(&lost);
-    let is_replaced =
-        |world: &World| is_settled(world, NAME, 3) && !world.voters(NAME).contains(&lost);
-    world.until(PATIENCE, "it is replaced", is_replaced).await;
+    replaced(world, &lost).await;
+    lost
+}
+
+/// One of three members is no longer one, another is, and all is at rest.
+pub(crate) async fn replaced(world: &mut World, lost: &str) {
+    let is_replaced = |world: &World| {
+        is_settled(world, NAME, 3) && !world.voters(NAME).iter().any(|member| member == lost)
+    };
+    world.until(PATIENCE, &format!("{lost} is replaced"), is_replaced).await;
 }
 
 pub(crate) fn spec(replicas: i32) -> Value {

@@ -4,7 +4,7 @@
 //! name has left is [`Live::leftovers`], and is never taken for a part of this one. If one kind
 //! cannot be listed, there is no [`Live`]: nothing is concluded from half of the objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
@@ -13,6 +13,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 
+use super::homes;
 use super::names::{CLUSTER_LABEL, Names};
 use super::nodes::Nodes;
 use super::observed::{NodeSeen, Number};
@@ -34,6 +35,8 @@ pub struct Live {
     pub shared: BTreeMap<String, ObjectMeta>,
     /// The nodes of the pods, by name, as far as the operator may read them.
     pub nodes: BTreeMap<String, NodeSeen>,
+    /// Members whose volumes lie on nodes that are no longer there, so that their pods find no place.
+    pub stranded: BTreeSet<Number>,
     /// What is in the way: objects of another cluster with names of this one.
     pub leftovers: Vec<String>,
 }
@@ -85,6 +88,9 @@ impl Live {
         let wanted = live.pods.values().filter_map(node_of).map(str::to_owned).collect();
         let key = Key::new(namespace, &names.cluster);
         live.nodes = nodes.read(objects, &key, wanted).await?;
+        if nodes.may_be_read() {
+            live.stranded = homes::stranded(objects, &live).await?;
+        }
         Ok(live)
     }
 
@@ -139,7 +145,7 @@ impl Live {
     /// The numbers of which there is an object.
     pub fn numbers(&self) -> impl Iterator<Item = Number> + '_ {
         let numbers = self.sets.keys().chain(self.pods.keys()).chain(self.claims.keys());
-        numbers.copied().collect::<std::collections::BTreeSet<_>>().into_iter()
+        numbers.copied().collect::<BTreeSet<_>>().into_iter()
     }
 }
 

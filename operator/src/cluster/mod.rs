@@ -11,6 +11,7 @@
 mod apply;
 pub mod build;
 mod certificates;
+mod homes;
 mod keep;
 pub mod live;
 pub mod memory;

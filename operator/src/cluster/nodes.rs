@@ -37,6 +37,11 @@ impl Nodes {
         Self { may_read, read: Mutex::default(), users: Mutex::default() }
     }
 
+    /// Whether the operator is to read them.
+    pub(crate) fn may_be_read(&self) -> bool {
+        self.may_read
+    }
+
     /// The nodes of these names, on which a cluster has pods; those that cannot be read are left
     /// out.
     ///

@@ -265,6 +265,8 @@ pub struct ClaimSeen {
     pub capacity: u64,
     /// Whether it is being deleted.
     pub is_leaving: bool,
+    /// Whether its volume lies on a node that is no longer there, so that its pod finds no place.
+    pub is_stranded: bool,
 }
 
 /// What a member says of itself.

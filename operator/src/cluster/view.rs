@@ -189,11 +189,15 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether its node is gone, or says nothing.
+    /// Whether its node is gone, or says nothing; that of its volume, if its pod has found none.
     #[must_use]
     pub fn has_lost_its_node(&self) -> bool {
-        let node = self.pod().and_then(|pod| pod.node.as_ref());
-        node.is_some_and(|node| !node.is_ready)
+        let Some(pod) = self.pod() else { return false };
+        let claim = self.seen.and_then(|seen| seen.claim.as_ref());
+        match &pod.node {
+            Some(node) => !node.is_ready,
+            None => claim.is_some_and(|claim| claim.is_stranded),
+        }
     }
 
     /// Whether it says itself that it has to be replaced: its data are not those that the others

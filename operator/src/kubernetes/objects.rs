@@ -134,6 +134,24 @@ impl Objects {
         within(|| format!("get {} {name}", K::kind(&())), api.get_opt(name)).await
     }
 
+    /// The metadata of objects with these labels that have no namespace.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn list_global_metadata<K>(&self, selector: &str) -> Result<Vec<ObjectMeta>, Error>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let api = Api::<K>::all(self.client.clone());
+        let params = ListParams::default().labels(selector);
+        let call = || format!("list {} with {selector}", K::kind(&()));
+        let list = within(call, api.list_metadata(&params)).await?;
+        Ok(list.items.into_iter().map(|PartialObjectMeta { metadata, .. }| metadata).collect())
+    }
+
     /// Objects with these labels, as they are now.
     ///
     /// # Errors

@@ -48,7 +48,10 @@ pub fn members(
                     .pods
                     .get(&number)
                     .map(|found| PodSeen { node: node(found, &live.nodes, now), ..pod(found) }),
-                claim: live.claims.get(&number).map(claim),
+                claim: live.claims.get(&number).map(|found| ClaimSeen {
+                    is_stranded: live.stranded.contains(&number),
+                    ..claim(found)
+                }),
                 answer: visits.get(&number).map_or(Answer::Silent, |visit| visit.answer.clone()),
             };
             (number, seen)
@@ -228,7 +231,7 @@ fn container(pod: &Pod) -> Option<&ContainerStatus> {
     containers.find(|container| container.name == CONTAINER)
 }
 
-fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, Option<&'a str>)> {
+pub(super) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, Option<&'a str>)> {
     let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
     let found = conditions.find(|condition| condition.type_ == kind)?;
     Some((found.status.as_str(), found.message.as_deref()))
@@ -292,6 +295,7 @@ fn claim(claim: &PersistentVolumeClaim) -> ClaimSeen {
         requested: storage(resources.and_then(|resources| resources.requests.as_ref())),
         capacity: storage(status.and_then(|status| status.capacity.as_ref())),
         is_leaving: claim.metadata.deletion_timestamp.is_some(),
+        is_stranded: false,
     }
 }
 

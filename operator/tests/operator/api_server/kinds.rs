@@ -38,6 +38,12 @@ pub(crate) static NODE: Kind =
 pub(crate) static POD: Kind = Kind { plural: "pods", name: "Pod", ..WITH_STATUS };
 pub(crate) static CLAIM: Kind =
     Kind { plural: "persistentvolumeclaims", name: "PersistentVolumeClaim", ..WITH_STATUS };
+pub(crate) static VOLUME: Kind = Kind {
+    plural: "persistentvolumes",
+    name: "PersistentVolume",
+    is_namespaced: false,
+    ..WITH_STATUS
+};
 pub(crate) static SERVICE: Kind = Kind { plural: "services", name: "Service", ..WITH_STATUS };
 pub(crate) static SECRET: Kind = Kind { plural: "secrets", name: "Secret", ..PLAIN };
 static CONFIG_MAP: Kind = Kind { plural: "configmaps", name: "ConfigMap", ..PLAIN };
@@ -99,11 +105,12 @@ pub(crate) static CERTIFICATE: Kind = Kind {
     ..CUSTOM
 };
 
-pub(crate) static ALL: [&Kind; 19] = [
+pub(crate) static ALL: [&Kind; 20] = [
     &NAMESPACE,
     &NODE,
     &POD,
     &CLAIM,
+    &VOLUME,
     &SERVICE,
     &SECRET,
     &CONFIG_MAP,

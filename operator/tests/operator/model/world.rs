@@ -511,6 +511,7 @@ impl World {
             requested: 1 << 30,
             capacity: 1 << 30,
             is_leaving: claim.is_leaving,
+            is_stranded: false,
         });
         let answer = match &self.raft {
             Some(raft) if runs && is_heard => {

@@ -389,9 +389,10 @@ impl Scene {
                     }
                 }
                 "no-claim" => claim = None,
-                "new-claim" | "claim-lost" | "claim-unbound" | "claim-mib" => {
+                "new-claim" | "claim-lost" | "claim-unbound" | "stranded" | "claim-mib" => {
                     if let Some(claim) = &mut claim {
                         match *key {
+                            "stranded" => claim.is_stranded = true,
                             "new-claim" => claim.uid.push_str("-new"),
                             "claim-lost" => claim.is_lost = true,
                             "claim-unbound" => claim.is_bound = false,

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{NAME, PATIENCE, is_settled, names, operated, pod_uid, settled, spec, with_cluster};
+use super::{
+    NAME, PATIENCE, is_settled, names, operated, pod_uid, replaced, settled, spec, with_cluster,
+};
 use crate::api_server::of_kind;
-use crate::world::{NAMESPACE, World};
+use crate::world::{NAMESPACE, ReplicaOptions, World};
 
 /// Restarts of members, in their order.
 async fn restarts(world: &mut World, members: &[String], seconds: usize) -> Vec<String> {
@@ -96,14 +98,6 @@ async fn a_flag_that_members_do_not_take_stops_at_the_first() {
     settled(&mut world, 3).await;
 }
 
-/// A member whose disk was emptied goes, and the others have what is new.
-async fn is_replaced_and_updated(world: &mut World, lost: &str) {
-    let is_replaced = |world: &World| {
-        is_settled(world, NAME, 3) && !world.voters(NAME).iter().any(|member| member == lost)
-    };
-    world.until(PATIENCE, "it is replaced, and the others are updated", is_replaced).await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_was_ill_before_does_not_hold_up_what_is_new() {
     // From before anybody sees that it is ill to long after.
@@ -115,15 +109,23 @@ async fn what_was_ill_before_does_not_hold_up_what_is_new() {
         world.delete_pod_of(&lost);
         world.seconds(seconds).await;
         world.wish(NAME, |spec| spec["config"]["heartbeatIntervalMs"] = json!(150));
-        is_replaced_and_updated(&mut world, &lost).await;
+        replaced(&mut world, &lost).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_is_lost_during_a_restart_is_not_taken_for_a_wrong_change() {
     let mut world = with_cluster(5, 3).await;
-    let members = world.voters(NAME);
     world.wish(NAME, |spec| spec["config"]["heartbeatIntervalMs"] = json!(150));
+    let lost = restarted(&mut world).await;
+    world.disturb();
+    world.wipe(&lost);
+    replaced(&mut world, &lost).await;
+}
+
+/// The first member that is restarted, at this moment.
+async fn restarted(world: &mut World) -> String {
+    let members = world.voters(NAME);
     let leaving = |world: &World| {
         let pods = world.server.list(&of_kind::POD, NAMESPACE);
         let is_leaving =
@@ -132,10 +134,69 @@ async fn a_disk_that_is_lost_during_a_restart_is_not_taken_for_a_wrong_change() 
         members.iter().find(|member| name.as_ref().is_some_and(|name| name.contains(*member)))
     };
     world.until(60, "a restart", |world| leaving(world).is_some()).await;
-    let lost = leaving(&world).expect("one").clone();
+    leaving(world).expect("one").clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_gone_for_good_during_a_restart_is_not_taken_for_a_wrong_change() {
+    // What the operator needs to know that, the chart lets it read.
+    let mut world = World::new(5);
+    let rights = Some(super::operators::chart_rights(None));
+    world.operate(ReplicaOptions { rights, ..ReplicaOptions::default() });
+    world.apply(NAME, &spec(3));
+    settled(&mut world, 3).await;
+    world.wish(NAME, |spec| spec["config"]["heartbeatIntervalMs"] = json!(150));
+    let lost = restarted(&mut world).await;
+    let node = world.node_of(&lost);
     world.disturb();
-    world.wipe(&lost);
-    is_replaced_and_updated(&mut world, &lost).await;
+    world.lose_node_alone(&node);
+    world.seconds(50).await;
+    assert!(world.voters(NAME).contains(&lost), "it has 60 s to come back");
+    assert_eq!(world.node_of(&lost), "", "its pod has no place");
+    replaced(&mut world, &lost).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_made_anew_during_a_restart_gets_its_member_back() {
+    let mut world = with_cluster(5, 3).await;
+    let members = world.voters(NAME);
+    world.wish(NAME, |spec| spec["config"]["heartbeatIntervalMs"] = json!(150));
+    let lost = restarted(&mut world).await;
+    let node = world.node_of(&lost);
+    world.disturb();
+    world.lose_node_alone(&node);
+    world.seconds(40).await;
+    world.add_node(&node, "zone-0");
+    settled(&mut world, 3).await;
+    assert_eq!(world.voters(NAME), members);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_replaced_for_a_place_that_no_node_offers() {
+    // A volume of a zone is lost with none of its nodes.
+    for class in ["local", "zonal"] {
+        let mut world = operated(5);
+        let mut wish = spec(3);
+        wish["storage"] = json!({ "size": "1Gi", "storageClassName": class });
+        world.apply(NAME, &wish);
+        settled(&mut world, 3).await;
+        let members = world.voters(NAME);
+        world.wish(NAME, |spec| spec["pod"]["nodeSelector"] = json!({ "disk": "none" }));
+        let first = restarted(&mut world).await;
+        let node = world.node_of(&first);
+        world.seconds(30).await;
+        assert_eq!(world.node_of(&first), "", "its pod has no place");
+        if class == "zonal" {
+            world.disturb();
+            world.lose_node_alone(&node);
+        }
+        world.seconds(400).await;
+        assert_eq!(world.voters(NAME), members, "{class}");
+        assert_eq!(world.condition(NAME, "Degraded").1, "UpdateStuck", "{}", world.describe());
+        world.wish(NAME, |spec| spec["pod"]["nodeSelector"] = json!({}));
+        settled(&mut world, 3).await;
+        assert_eq!(world.voters(NAME), members, "{class}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

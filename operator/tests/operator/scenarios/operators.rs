@@ -33,6 +33,7 @@ pub(crate) fn chart_rights(namespace: Option<&str>) -> Rights {
     let mut rules = chart_rules();
     if namespace.is_none() {
         rules.push(rule("", "nodes", &[], &["get", "list", "watch"]));
+        rules.push(rule("", "persistentvolumes", &[], &["get"]));
     }
     let leases = vec![
         rule("coordination.k8s.io", "leases", &[], &["create"]),

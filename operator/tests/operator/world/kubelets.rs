@@ -99,7 +99,7 @@ impl World {
 
     fn place_for(&mut self, pod: &Value) -> Result<String, String> {
         let namespace = text(pod, "/metadata/namespace");
-        let mut fixed = None;
+        let mut volumes = Vec::new();
         for claim in claims_of(pod) {
             let found = self.server.get(&of_kind::CLAIM, namespace, &claim);
             let found =
@@ -112,9 +112,8 @@ impl World {
             }
             let volume = text(&found, "/spec/volumeName");
             if !volume.is_empty() {
-                let machines = self.machines.lock();
-                let disk = machines.disks.get(volume).ok_or("its volume is no more")?;
-                fixed = Some(disk.node.clone());
+                let found = self.server.get(&of_kind::VOLUME, "", volume);
+                volumes.push(found.ok_or("its volume is no more")?);
             }
         }
         let mut busy: BTreeMap<String, usize> = BTreeMap::new();
@@ -123,10 +122,10 @@ impl World {
         }
         let nodes = self.server.list(&of_kind::NODE, "");
         let fitting = nodes.iter().filter(|node| {
-            let name = text(node, "/metadata/name");
             node["spec"]["unschedulable"] != true
                 && node_status(node) == "True"
-                && fixed.as_ref().is_none_or(|fixed| fixed == name)
+                && volumes.iter().all(|volume| reaches(node, volume))
+                && is_chosen(node, pod)
         });
         let names = fitting.map(|node| text(node, "/metadata/name").to_owned());
         let place =
@@ -348,6 +347,21 @@ pub(super) fn claims_of(pod: &Value) -> Vec<String> {
         .flatten()
         .map(|volume| text(volume, "/persistentVolumeClaim/claimName").to_owned());
     names.filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether a volume can be had on a node.
+fn reaches(node: &Value, volume: &Value) -> bool {
+    let wanted =
+        &volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0];
+    let values = wanted["values"].as_array();
+    let is = &node["metadata"]["labels"][text(wanted, "/key")];
+    values.is_some_and(|values| values.contains(is))
+}
+
+/// Whether a node has the labels that a pod asks for.
+fn is_chosen(node: &Value, pod: &Value) -> bool {
+    let wanted = pod["spec"]["nodeSelector"].as_object();
+    wanted.into_iter().flatten().all(|(label, value)| node["metadata"]["labels"][label] == *value)
 }
 
 /// What a container is started with; a variable stands for its argument.

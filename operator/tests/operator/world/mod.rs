@@ -80,7 +80,9 @@ impl World {
         let node = Node { is_up: true, silent_seconds: 0 };
         self.machines.lock().nodes.insert(name.to_owned(), node);
         let object = json!({
-            "metadata": { "name": name, "labels": { "topology.kubernetes.io/zone": zone } },
+            "metadata": { "name": name, "labels": {
+                "kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone,
+            } },
         });
         self.server.create(&of_kind::NODE, "", object).expect("a node");
         self.server

@@ -94,9 +94,14 @@ impl World {
 
     /// A node is gone for good, with its disks.
     pub(crate) fn lose_node(&self, node: &str) {
+        self.machines.lock().disks.retain(|_, disk| disk.node != node);
+        self.lose_node_alone(node);
+    }
+
+    /// A node is gone for good, and nobody tells of its disks: their volumes stay bound.
+    pub(crate) fn lose_node_alone(&self, node: &str) {
         let mut machines = self.machines.lock();
         machines.nodes.remove(node);
-        machines.disks.retain(|_, disk| disk.node != node);
         machines.processes.retain(|_, process| process.node != node);
         drop(machines);
         let _ = self.server.delete(&of_kind::NODE, ("", node), &Value::Null);

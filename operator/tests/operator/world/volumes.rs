@@ -10,6 +10,11 @@ use super::machines::Disk;
 use super::stateful_sets::text;
 use crate::api_server::{Part, of_kind};
 
+/// The storage class whose volumes any node of their zone reaches; others' are on one node.
+const ZONAL: &str = "zonal";
+
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
 impl World {
     /// Claims get a disk on the node of their pod, grow, and go when nobody uses them.
     pub(super) fn run_volumes(&mut self) {
@@ -45,9 +50,23 @@ impl World {
     fn bind(&mut self, claim: &Value, node: &str) {
         let key = (text(claim, "/metadata/namespace"), text(claim, "/metadata/name"));
         let volume = format!("pv-{}", text(claim, "/metadata/uid"));
-        let disk = Disk { node: node.to_owned(), ..Disk::default() };
+        // One of a zone is on no machine of its nodes.
+        let is_zonal = text(claim, "/spec/storageClassName") == ZONAL;
+        let (label, on) =
+            if is_zonal { ("topology.kubernetes.io/zone", "") } else { (HOSTNAME, node) };
+        let object = self.server.get(&of_kind::NODE, "", node).unwrap_or_default();
+        let place = &object["metadata"]["labels"][label];
+        let disk = Disk { node: on.to_owned(), ..Disk::default() };
         self.machines.lock().disks.insert(volume.clone(), disk);
+        let object = json!({
+            "metadata": { "name": volume },
+            "spec": { "nodeAffinity": { "required": { "nodeSelectorTerms": [{
+                "matchExpressions": [{ "key": label, "operator": "In", "values": [place] }],
+            }] } } },
+        });
+        let _ = self.server.create(&of_kind::VOLUME, "", object);
         let _ = self.server.change(&of_kind::CLAIM, key, Part::Object, |claim| {
+            claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] = json!(node);
             claim["spec"]["volumeName"] = json!(volume);
         });
         let size = claim["spec"]["resources"]["requests"]["storage"].clone();
@@ -83,6 +102,12 @@ impl World {
             .collect();
         for volume in gone {
             machines.disks.remove(&volume);
+        }
+        for volume in self.server.list(&of_kind::VOLUME, "") {
+            let name = text(&volume, "/metadata/name");
+            if !machines.disks.contains_key(name) {
+                let _ = self.server.delete(&of_kind::VOLUME, ("", name), &Value::Null);
+            }
         }
     }
 

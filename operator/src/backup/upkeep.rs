@@ -108,6 +108,11 @@ fn completed_at(backup: &QuorateBackup) -> Option<Timestamp> {
     status.completed_at.as_ref().filter(|_| is_there).map(|time| time.0)
 }
 
+/// Whether it was tried to be restored, and could not be.
+fn is_condemned(backup: &QuorateBackup) -> bool {
+    backup.status.as_ref().is_some_and(|status| status.verified == Some(false))
+}
+
 fn is_kept(backup: &QuorateBackup) -> bool {
     backup.metadata.deletion_timestamp.is_none()
 }
@@ -208,13 +213,15 @@ fn before_upgrade(cluster: &QuorateCluster, backups: &[QuorateBackup]) -> Backup
         _ if name.is_none() => BackupSeen::Missing,
         None => BackupSeen::Missing,
         Some(BackupPhase::Pending | BackupPhase::Running) => BackupSeen::Running,
+        Some(BackupPhase::Completed) if made.is_some_and(is_condemned) => BackupSeen::Failed,
         Some(BackupPhase::Completed) => BackupSeen::Made,
         Some(BackupPhase::Failed | BackupPhase::Deleting) => BackupSeen::Failed,
     }
 }
 
 /// Of those that a schedule asked for: what is neither among the newest nor young enough, and what
-/// failed before a later one came to be. The newest stays, whatever its age.
+/// failed before a later one came to be. The newest stays, whatever its age. One that could not be
+/// restored takes the place of none that may be: it goes in its time, and they are counted without.
 fn outdated(
     retention: &Retention,
     backups: &[QuorateBackup],
@@ -229,13 +236,18 @@ fn outdated(
     let age_max = retention.max_age.as_deref().and_then(duration);
     let is_old = |time: Timestamp| age_max.is_some_and(|max| now.duration_since(time) > max);
     let last = there.first().map(|(time, _)| *time);
-    let beyond = there.iter().enumerate().skip(1);
-    let beyond = beyond.filter(|(place, (time, _))| *place >= keep_last || is_old(*time));
+    let mut of_use = 0..;
+    let placed = there.iter().enumerate().filter_map(|(among_all, (time, backup))| {
+        let place = if is_condemned(backup) { among_all } else { of_use.next()? };
+        Some((place, *time, *backup))
+    });
+    let beyond =
+        placed.filter(|(place, time, _)| *place > 0 && (*place >= keep_last || is_old(*time)));
     let failed = ours
         .iter()
         .filter(|backup| phase(backup) == BackupPhase::Failed && scheduled_at(backup) < last);
     beyond
-        .map(|(_, (_, backup))| *backup)
+        .map(|(_, _, backup)| backup)
         .chain(failed.copied())
         .filter_map(|backup| Some((backup.metadata.name.clone()?, backup.metadata.uid.clone()?)))
         .collect()
@@ -328,9 +340,7 @@ fn say(
 ) -> Said {
     let newest = newest(backups);
     let told = |is_so, reason, message: String| Said { is_so: Some(is_so), reason, message };
-    let damaged = newest.filter(|backup| {
-        backup.status.as_ref().is_some_and(|status| status.verified == Some(false))
-    });
+    let damaged = newest.filter(|backup| is_condemned(backup));
     if let Some(damaged) = damaged {
         let conditions = damaged.status.iter().flat_map(|status| &status.conditions);
         let why = conditions.into_iter().find(|condition| condition.type_ == VERIFIED);

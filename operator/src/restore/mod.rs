@@ -25,6 +25,7 @@ use quorate_operator_api::{
 };
 
 use crate::backup::place;
+use crate::backup::plan::{VERIFIED, VERIFY};
 use crate::backup::pods;
 use crate::backup::task::{Place, Source, Task};
 use crate::backup::worker::STATE;
@@ -102,6 +103,15 @@ fn of_backup(restore: &RestoreSource, backup: Option<&QuorateBackup>) -> Result<
         let phase = status.phase;
         return Err(refuse(format!("the QuorateBackup {name} is not there: it is {phase:?}")));
     };
+    if status.verified == Some(false) {
+        let tried = status.conditions.iter().find(|condition| condition.type_ == VERIFIED);
+        let why = tried.map(|condition| condition.message.as_str()).unwrap_or_default();
+        return Err(refuse(format!(
+            "the QuorateBackup {name} could not be restored when that was tried: {why}; take \
+             another, have it tried again ({VERIFY}), or name its file with source and object to \
+             take it as it is"
+        )));
+    }
     let place = Box::new(Place { destination, object });
     Ok(Origin::Backup { place, sha256: status.sha256 })
 }

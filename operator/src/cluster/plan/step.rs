@@ -444,7 +444,11 @@ impl fmt::Display for Wait {
             ),
             Self::BackupRunning => write!(out, "a backup is being made before the upgrade"),
             Self::BackupFailed => {
-                write!(out, "the backup before the upgrade failed: nothing is upgraded")
+                write!(
+                    out,
+                    "the backup before the upgrade failed, or could not be restored: nothing is \
+                     upgraded; delete it to have another made"
+                )
             }
             Self::BackupWithoutPlace => write!(
                 out,

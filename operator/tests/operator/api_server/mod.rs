@@ -58,7 +58,7 @@ pub(crate) use store::Key;
 pub(crate) mod of_kind {
     //! The kinds by name.
     pub(crate) use super::kinds::{
-        BUDGET, CERTIFICATE, CLAIM, CLUSTER, EVENT, NAMESPACE, NETWORK_POLICY, NODE, POD,
+        BACKUP, BUDGET, CERTIFICATE, CLAIM, CLUSTER, EVENT, NAMESPACE, NETWORK_POLICY, NODE, POD,
         SECRET, SERVICE, STATEFUL_SET, VOLUME,
     };
 }

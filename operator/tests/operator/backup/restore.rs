@@ -43,6 +43,10 @@ fn what_cannot_be_restored_from_is_refused_by_name() {
     running.status.as_mut().expect("a status").phase =
         serde_json::from_value(json!("Running")).expect("a phase");
     assert!(refused(Some(&running)).contains("it is Running"));
+    let mut useless = kept();
+    useless.status.as_mut().expect("a status").verified = Some(false);
+    let said = refused(Some(&useless));
+    assert!(said.contains("could not be restored") && said.contains("source and object"), "{said}");
     assert!(matches!(origin(&of_backup, Some(&kept()), None), Ok(Some(Origin::Backup { .. }))));
 
     let copy = bootstrapped(&json!({ "clone": { "cluster": "demo" } }));

@@ -128,6 +128,17 @@ fn what_is_not_kept_goes_and_the_newest_stays() {
         kept(json!({ "keepLast": 1 }), &others, now),
         ["demo-20260301020000", "demo-20260301020001"]
     );
+
+    // What could not be restored takes the place of none that may be.
+    let mut useless = days(5);
+    for backup in &mut useless[2..] {
+        backup.status.as_mut().expect("a status").verified = Some(false);
+    }
+    assert_eq!(kept(json!({ "keepLast": 2 }), &useless, now), ["demo-20260303020000"]);
+    assert_eq!(
+        kept(json!({ "maxAge": "1h" }), &useless, "2026-09-01T00:00:00Z"),
+        ["demo-20260304020000", "demo-20260303020000", "demo-20260301020000"]
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a cluster does, with the real operator in a simulated world: one file for each kind of thing
 //! that happens. Their counterparts on a real Kubernetes are `e2e/kubernetes/scenarios/*`.
 
+mod backups;
 mod certificates;
 mod changes;
 mod creation;

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
 use super::World;
+use super::backups::origin_of;
 use super::machines::Process;
 use super::stateful_sets::text;
 use super::trust::{SYNC_SECONDS, Trust};
@@ -209,6 +210,7 @@ impl World {
             drop(machines);
             match text(pod, "/metadata/labels/app.kubernetes.io~1component") {
                 "inspection" => self.look_into_volume(pod),
+                "backup" | "backup-removal" | "backup-verification" => self.run_task(pod),
                 _ => self.tell_pod(pod, "Running", None, true),
             }
             return;
@@ -216,6 +218,7 @@ impl World {
         let is_new = !machines.processes.contains_key(uid);
         let volume = self.volume_of(pod, "data");
         let survivor = self.survivor_of(pod);
+        let origin = origin_of(pod);
         let secrets = self.tls_of(pod);
         let is_sync = self.elapsed_seconds.is_multiple_of(SYNC_SECONDS);
         let address = address_of(pod);
@@ -225,6 +228,7 @@ impl World {
             node: text(pod, "/spec/nodeName").to_owned(),
             volume: volume.clone(),
             survivor: survivor.clone(),
+            origin: origin.clone(),
             arguments: arguments(pod),
             image: text(container, "/image").to_owned(),
             address,

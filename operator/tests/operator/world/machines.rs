@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::backups::File;
 use super::raft::Group;
 use super::trust::Trust;
 
@@ -12,6 +13,8 @@ pub(crate) struct Machines {
     pub(crate) nodes: BTreeMap<String, Node>,
     /// By the names of their volumes.
     pub(crate) disks: BTreeMap<String, Disk>,
+    /// Backups, by their names where they are kept.
+    pub(crate) files: BTreeMap<String, File>,
     /// By the uids of their pods.
     pub(crate) processes: BTreeMap<String, Process>,
     pub(crate) groups: Vec<Group>,
@@ -61,6 +64,8 @@ pub(crate) struct Process {
     pub(crate) volume: String,
     /// The volume that its directory is made of, if it is made of one.
     pub(crate) survivor: Option<String>,
+    /// The backup that its directory is made of, if it is made of one, and that one's hash.
+    pub(crate) origin: Option<(String, Option<String>)>,
     pub(crate) arguments: Vec<String>,
     pub(crate) image: String,
     pub(crate) address: IpAddr,

@@ -11,6 +11,7 @@
 //!
 //! What is checked each second is in [`checks`]: whoever breaks a rule finds it in the message.
 
+mod backups;
 mod budgets;
 mod checks;
 mod issuer;
@@ -34,6 +35,7 @@ use serde_json::{Value, json};
 
 use crate::api_server::{Clock, Server, of_kind};
 
+pub(crate) use backups::Harm;
 pub(crate) use checks::end_state;
 pub(crate) use issuer::Authority;
 pub(crate) use machines::{Machines, Node};

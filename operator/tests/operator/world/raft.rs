@@ -127,7 +127,10 @@ impl Machines {
         let state = process.argument("initial-cluster-state").unwrap_or("existing");
         let identity = match (state, &process.survivor) {
             ("new", Some(survivor)) => self.recover(process, survivor)?,
-            ("new", None) => self.begin(process)?,
+            ("new", None) => match &process.origin {
+                Some(origin) => self.restore(process, origin)?,
+                None => self.begin(process)?,
+            },
             _ => self.join(process)?,
         };
         let disk = self.disks.get_mut(&process.volume).ok_or("there is no disk")?;
@@ -135,7 +138,7 @@ impl Machines {
         Ok(())
     }
 
-    fn begin(&mut self, process: &Process) -> Result<Identity, String> {
+    pub(super) fn begin(&mut self, process: &Process) -> Result<Identity, String> {
         let token = process.argument("initial-cluster-token").unwrap_or_default().to_owned();
         let name = process.argument("name").unwrap_or_default().to_owned();
         let own = format!("{name}={}", process.peer_url());

@@ -80,9 +80,16 @@ pub struct GcsDestination {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub prefix: Option<String>,
+    /// The server's URL, if it is not Google's public one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s]+$"))]
+    pub endpoint: Option<String>,
     /// The key of a service account, as JSON. Left out, the identity of the pod counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<SecretKey>,
+    /// The certificates that the server's is signed by, in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<SecretKey>,
 }
 
 /// A container of Azure Blob Storage.
@@ -99,9 +106,17 @@ pub struct AzureDestination {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub prefix: Option<String>,
+    /// The URL of the account's blobs, if it is not `https://<account>.blob.core.windows.net`. Where
+    /// the account stands in the path of URLs, it is a part of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s]+$"))]
+    pub endpoint: Option<String>,
     /// The account's access key. Left out, the identity of the pod counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_key: Option<SecretKey>,
+    /// The certificates that the server's is signed by, in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<SecretKey>,
 }
 
 /// A volume.

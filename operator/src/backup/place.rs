@@ -108,6 +108,15 @@ pub enum Need {
     },
 }
 
+/// What a destination's certificate is signed by, if it is not by somebody whom all know.
+fn authority(destination: &Destination) -> Option<&SecretKey> {
+    let Destination { s3, gcs, azure, pvc: _ } = destination;
+    s3.as_ref()
+        .and_then(|s3| s3.ca.as_ref())
+        .or_else(|| gcs.as_ref().and_then(|gcs| gcs.ca.as_ref()))
+        .or_else(|| azure.as_ref().and_then(|azure| azure.ca.as_ref()))
+}
+
 /// What a destination needs.
 #[must_use]
 pub fn needs(destination: &Destination) -> Vec<Need> {
@@ -122,10 +131,10 @@ pub fn needs(destination: &Destination) -> Vec<Need> {
             name: name.0.clone(),
             keys: S3_KEYS.iter().take(2).map(|key| (*key).to_owned()).collect(),
         }));
-        needs.extend(s3.ca.as_ref().map(key));
     }
     needs.extend(gcs.as_ref().and_then(|gcs| gcs.service_account.as_ref()).map(key));
     needs.extend(azure.as_ref().and_then(|azure| azure.access_key.as_ref()).map(key));
+    needs.extend(authority(destination).map(key));
     needs.extend(pvc.as_ref().map(|pvc| Need::Claim { name: pvc.claim.0.clone() }));
     needs
 }
@@ -144,15 +153,15 @@ pub fn volumes(destination: &Destination) -> Vec<(Volume, VolumeMount)> {
             };
             volumes.push(of_secret("credentials", CREDENTIALS, secret));
         }
-        if let Some(ca) = &s3.ca {
-            volumes.push(of_secret("authority", AUTHORITY, one_key(ca, CA)));
-        }
     }
     if let Some(key) = gcs.as_ref().and_then(|gcs| gcs.service_account.as_ref()) {
         volumes.push(of_secret("credentials", CREDENTIALS, one_key(key, SERVICE_ACCOUNT)));
     }
     if let Some(key) = azure.as_ref().and_then(|azure| azure.access_key.as_ref()) {
         volumes.push(of_secret("credentials", CREDENTIALS, one_key(key, ACCESS_KEY)));
+    }
+    if let Some(ca) = authority(destination) {
+        volumes.push(of_secret("authority", AUTHORITY, one_key(ca, CA)));
     }
     if let Some(pvc) = pvc {
         let name = "backups".to_owned();

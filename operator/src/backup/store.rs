@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
-
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
 use quorate_operator_api::{
-    AzureDestination, Destination, GcsDestination, PvcDestination, S3Destination,
+    AzureDestination, Destination, GcsDestination, PvcDestination, S3Destination, SecretKey,
 };
 
 use super::cause::{Cause, Failure};
@@ -106,25 +105,39 @@ fn misconfigured(error: object_store::Error) -> Failure {
     Failure::new(Cause::Misconfigured, error)
 }
 
+/// Servers whose certificates are signed by the destination's CA are trusted, too.
+fn trusting(
+    ca: Option<&SecretKey>,
+    root: Root<'_>,
+    mut options: ClientOptions,
+) -> Result<ClientOptions, Failure> {
+    if ca.is_none() {
+        return Ok(options);
+    }
+    let text = root.text(place::AUTHORITY, place::CA)?;
+    let found = Certificate::from_pem_bundle(text.as_bytes()).map_err(misconfigured)?;
+    if found.is_empty() {
+        return Err(Failure::new(Cause::Misconfigured, "the destination's CA is no certificate"));
+    }
+    for certificate in found {
+        options = options.with_root_certificate(certificate);
+    }
+    Ok(options)
+}
+
+/// A server's URL as names of objects are put behind it; without TLS only where it says so.
+fn server(endpoint: &str, options: ClientOptions) -> (String, ClientOptions) {
+    let options = options.with_allow_http(endpoint.starts_with("http://"));
+    (endpoint.trim_end_matches('/').to_owned(), options)
+}
+
 fn of_s3(
     s3: &S3Destination,
     root: Root<'_>,
     retry: RetryConfig,
-    mut options: ClientOptions,
+    options: ClientOptions,
 ) -> Result<Arc<dyn ObjectStore>, Failure> {
-    if s3.ca.is_some() {
-        let text = root.text(place::AUTHORITY, place::CA)?;
-        let found = Certificate::from_pem_bundle(text.as_bytes()).map_err(misconfigured)?;
-        if found.is_empty() {
-            return Err(Failure::new(
-                Cause::Misconfigured,
-                "the destination's CA is no certificate",
-            ));
-        }
-        for certificate in found {
-            options = options.with_root_certificate(certificate);
-        }
-    }
+    let mut options = trusting(s3.ca.as_ref(), root, options)?;
     // With an identity of the pod, the environment says where it is to be had.
     let mut builder = match s3.credentials {
         Some(_) => AmazonS3Builder::new(),
@@ -140,13 +153,13 @@ fn of_s3(
         }
     }
     if let Some(endpoint) = &s3.endpoint {
-        let endpoint = endpoint.trim_end_matches('/');
+        let (endpoint, allowing) = server(endpoint, options);
         // Under the host's own name the bucket is a part of it.
         let endpoint = match (s3.path_style, endpoint.split_once("://")) {
             (false, Some((scheme, host))) => format!("{scheme}://{}.{host}", s3.bucket),
-            (true, _) | (false, None) => endpoint.to_owned(),
+            (true, _) | (false, None) => endpoint,
         };
-        options = options.with_allow_http(endpoint.starts_with("http://"));
+        options = allowing;
         builder = builder.with_endpoint(endpoint);
     }
     let store = builder
@@ -166,11 +179,17 @@ fn of_gcs(
     retry: RetryConfig,
     options: ClientOptions,
 ) -> Result<Arc<dyn ObjectStore>, Failure> {
-    let builder = match gcs.service_account {
+    let mut options = trusting(gcs.ca.as_ref(), root, options)?;
+    let mut builder = match gcs.service_account {
         Some(_) => GoogleCloudStorageBuilder::new()
             .with_service_account_key(root.text(place::CREDENTIALS, place::SERVICE_ACCOUNT)?),
         None => GoogleCloudStorageBuilder::from_env(),
     };
+    if let Some(endpoint) = &gcs.endpoint {
+        let (endpoint, allowing) = server(endpoint, options);
+        options = allowing;
+        builder = builder.with_base_url(&endpoint);
+    }
     let store = builder
         .with_bucket_name(&gcs.bucket)
         .with_retry(retry)
@@ -186,11 +205,17 @@ fn of_azure(
     retry: RetryConfig,
     options: ClientOptions,
 ) -> Result<Arc<dyn ObjectStore>, Failure> {
-    let builder = match azure.access_key {
+    let mut options = trusting(azure.ca.as_ref(), root, options)?;
+    let mut builder = match azure.access_key {
         Some(_) => MicrosoftAzureBuilder::new()
             .with_access_key(root.text(place::CREDENTIALS, place::ACCESS_KEY)?),
         None => MicrosoftAzureBuilder::from_env(),
     };
+    if let Some(endpoint) = &azure.endpoint {
+        let (endpoint, allowing) = server(endpoint, options);
+        options = allowing;
+        builder = builder.with_endpoint(endpoint);
+    }
     let store = builder
         .with_account(&azure.account)
         .with_container_name(&azure.container)

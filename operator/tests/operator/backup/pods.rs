@@ -34,7 +34,9 @@ fn manifests_of_all_errands_and_destinations() {
         "bucket": "vault", "serviceAccount": { "name": "robot", "key": "key.json" },
     } });
     let azure = json!({ "azure": {
-        "account": "acct", "container": "box", "accessKey": { "name": "azure", "key": "secret" },
+        "account": "acct", "container": "box", "endpoint": "https://acct.blob.example",
+        "accessKey": { "name": "azure", "key": "secret" },
+        "ca": { "name": "azure", "key": "root.pem" },
     } });
     let pvc = json!({ "pvc": { "claim": "backups", "folder": "kept" } });
     let mut text = String::new();

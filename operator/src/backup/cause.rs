@@ -147,7 +147,12 @@ impl Failure {
 
 /// What servers and systems say, in the order in which it counts: a server's own word is told apart
 /// from the number that came with it, since some use one number for several things.
-const WORDS: [(&str, Cause); 29] = [
+const WORDS: [(&str, Cause); 33] = [
+    // Where a pod's identity counts, whoever tells it does not.
+    ("Error performing token request", Cause::WrongCredentials),
+    // Under a number and a code that Azure's servers have for what is not allowed, too.
+    ("failed to authenticate the request", Cause::WrongCredentials),
+    ("InvalidSecurity", Cause::WrongCredentials),
     ("InvalidAccessKeyId", Cause::WrongCredentials),
     ("SignatureDoesNotMatch", Cause::WrongCredentials),
     ("InvalidToken", Cause::WrongCredentials),
@@ -170,6 +175,8 @@ const WORDS: [(&str, Cause); 29] = [
     ("AccessDenied", Cause::AccessDenied),
     ("AuthorizationFailure", Cause::AccessDenied),
     ("AuthorizationPermissionMismatch", Cause::AccessDenied),
+    // Of one of several files that are deleted by one request.
+    ("(code: 403)", Cause::AccessDenied),
     ("Permission denied", Cause::AccessDenied),
     ("Read-only file system", Cause::AccessDenied),
     ("InvalidCertificate", Cause::Misconfigured),
@@ -212,7 +219,9 @@ mod tests {
         for (text, cause) in [
             ("403: <Code>SignatureDoesNotMatch</Code>", Cause::WrongCredentials),
             ("403: <Code>InvalidAccessKeyId</Code>", Cause::WrongCredentials),
+            ("403: <Code>InvalidSecurity</Code>", Cause::WrongCredentials),
             ("403: <Code>AccessDenied</Code>", Cause::AccessDenied),
+            ("403: <Code>AuthorizationFailure</Code>", Cause::AccessDenied),
             ("403", Cause::AccessDenied),
         ] {
             assert_eq!(Failure::of_store("s3", &denied(text)).cause, cause, "{text}");
@@ -228,6 +237,11 @@ mod tests {
         assert_eq!(Failure::of_store("s3", &missing("404")).cause, Cause::NoSuchObject);
         let another = missing("<Code>NoSuchUpload</Code>");
         assert_eq!(Failure::of_store("s3", &another).cause, Cause::DestinationFailed);
+        let kept = object_store::Error::Generic {
+            store: "MicrosoftAzure",
+            source: "Bulk delete request failed for key a: Forbidden (code: 403)".into(),
+        };
+        assert_eq!(Failure::of_store("azure", &kept).cause, Cause::AccessDenied);
         let full = object_store::Error::Generic {
             store: "LocalFileSystem",
             source: "No space left on device (os error 28)".into(),

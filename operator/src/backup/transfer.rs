@@ -80,6 +80,7 @@ impl Remote {
     /// # Errors
     /// [`Failure`] if one of them is still there.
     pub(super) async fn remove(&self) -> Result<(), Failure> {
+        let mut is_gone = false;
         // The file first: what is left of a half of it says what it was.
         for path in [self.path(), self.beside()] {
             match self.store.delete(&path).await {
@@ -89,8 +90,13 @@ impl Remote {
                     if failure.cause != Cause::NoSuchObject {
                         return Err(failure);
                     }
+                    is_gone = true;
                 }
             }
+        }
+        // Whoever deletes many by one request does not say of one that there is no bucket.
+        if is_gone {
+            self.metadata().await?;
         }
         Ok(())
     }

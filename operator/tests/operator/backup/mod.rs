@@ -1,5 +1,8 @@
 //! Backups: what is decided about them, by tables; and how they are carried, by real processes.
 
+mod azure;
+mod clouds;
+mod gcs;
 mod plan;
 mod pods;
 mod process;

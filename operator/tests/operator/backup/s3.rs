@@ -7,26 +7,15 @@ use std::process::{Command, Stdio};
 use quorate_operator_api::Destination;
 use serde_json::json;
 
+use super::clouds::{credentials_file, program};
 use super::process::{Folder, Running, eventually, free_port};
 
-const ID: &str = "test-id";
-const SECRET: &str = "test-secret-of-some-length";
-
-/// The server's program; `None`, said loudly, if it is not there.
-fn program(test: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let program = cache.or_else(home)?.join("quorate/bin/versitygw");
-    if program.exists() {
-        return Some(program);
-    }
-    eprintln!("SKIPPED {test}: no {}: run e2e/s3-server", program.display());
-    None
-}
+pub(crate) const ID: &str = "test-id";
+pub(crate) const SECRET: &str = "test-secret-of-some-length";
 
 /// A server with one bucket, `vault`.
 pub(crate) struct Server {
-    _process: Running,
+    pub(crate) process: Running,
     pub(crate) port: u16,
     pub(crate) bucket: PathBuf,
 }
@@ -58,7 +47,7 @@ impl Server {
         root: PathBuf,
         command: impl FnOnce(&Path) -> Command,
     ) -> Option<Self> {
-        let program = program(test)?;
+        let program = program(test, "versitygw", "e2e/s3-server")?;
         let (bucket, sidecar) = (root.join("vault"), folder.path().join("sidecar"));
         for made in [&bucket, &sidecar] {
             std::fs::create_dir_all(made).expect("a folder");
@@ -77,7 +66,7 @@ impl Server {
             assert!(process.0.try_wait().expect("a process").is_none(), "the server has ended");
             TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
         });
-        Some(Self { _process: process, port, bucket })
+        Some(Self { process, port, bucket })
     }
 }
 
@@ -101,8 +90,6 @@ pub(crate) fn credentials(root: &Path) {
 }
 
 pub(crate) fn credentials_are(root: &Path, id: &str, secret: &str) {
-    let folder = root.join("etc/quorate/credentials");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    std::fs::write(folder.join("accessKeyId"), id).expect("written");
-    std::fs::write(folder.join("secretAccessKey"), format!("{secret}\n")).expect("written");
+    credentials_file(root, "accessKeyId", id);
+    credentials_file(root, "secretAccessKey", &format!("{secret}\n"));
 }

@@ -14,12 +14,12 @@ use super::process::{
 };
 use super::s3::{Server, credentials, credentials_are, destination};
 
-const OBJECT: &str = "p/ns/demo/first.db";
+pub(crate) const OBJECT: &str = "p/ns/demo/first.db";
 
 /// Values of this size, so many: several parts.
-const VALUES: (usize, usize) = (40, 512 << 10);
+pub(crate) const VALUES: (usize, usize) = (40, 512 << 10);
 
-fn place(destination: Destination) -> Place {
+pub(crate) fn place(destination: Destination) -> Place {
     Place { destination, object: OBJECT.to_owned() }
 }
 
@@ -28,7 +28,7 @@ fn volume() -> Destination {
     serde_json::from_value(pvc).expect("a destination")
 }
 
-fn save(endpoint: String, destination: Destination) -> Task {
+pub(crate) fn save(endpoint: String, destination: Destination) -> Task {
     Task::Save {
         source: Source { endpoints: vec![endpoint], cluster_id: None },
         place: place(destination),
@@ -40,14 +40,14 @@ fn save(endpoint: String, destination: Destination) -> Task {
     }
 }
 
-fn saved(report: Report) -> Metadata {
+pub(crate) fn saved(report: Report) -> Metadata {
     match report {
         Report::Saved(metadata) => metadata,
         other => panic!("{other:?}"),
     }
 }
 
-fn cause(report: Report) -> (Cause, String) {
+pub(crate) fn cause(report: Report) -> (Cause, String) {
     match report {
         Report::Failed(failure) => (failure.cause, failure.message),
         other => panic!("{other:?}"),
@@ -55,7 +55,7 @@ fn cause(report: Report) -> (Cause, String) {
 }
 
 /// What a member is made of, and is it the same?
-fn restored(folder: &Path, root: &Path, place: &Place, metadata: &Metadata) {
+pub(crate) fn restored(folder: &Path, root: &Path, place: &Place, metadata: &Metadata) {
     let file = root.join("scratch/backup.db");
     let fetch = Task::Fetch {
         place: place.clone(),
@@ -259,12 +259,12 @@ async fn who_is_told_to_end_leaves_nothing() {
 }
 
 /// A line that passes nothing on behind so many bytes.
-struct Stall {
-    port: u16,
+pub(crate) struct Stall {
+    pub(crate) port: u16,
 }
 
 impl Stall {
-    fn after(line: &Line, bytes: u64) -> Self {
+    pub(crate) fn after(line: &Line, bytes: u64) -> Self {
         use std::io::{Read as _, Write as _};
         use std::net::{TcpListener, TcpStream};
 

@@ -110,7 +110,7 @@ start_writer() {
 }
 writer_writes() { k logs writer --tail=1 | grep -q 'acknowledged [1-9]'; }
 
-# Sets `gap`, in milliseconds.
+# Sets `gap`, in milliseconds, and `acknowledged`, the number of writes.
 stop_writer() {
     local result
     k exec writer -- kill -TERM 1
@@ -118,6 +118,7 @@ stop_writer() {
         fail "the writer: $(k logs writer --tail=3)"
     result=$(k logs writer --tail=1)
     gap=$(sed -n 's/.*longest_gap_ms \([0-9]*\).*/\1/p' <<<"$result")
+    acknowledged=$(sed -n 's/.*acknowledged \([0-9]*\) .*/\1/p' <<<"$result")
     note "${result#result: }"
     k delete pod writer --wait=false
     [[ "$result" == *" lost 0 "* ]] || fail "acknowledged writes are lost: $result"

@@ -13,8 +13,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use quorate_operator_api::{ClusterStatus, MemberHealth, MemberRole, Operation};
+use quorate_operator_api::{
+    ClusterStatus, ConditionType, MemberHealth, MemberRole, Operation, Reason,
+};
 
 use super::names::Names;
 
@@ -60,6 +63,8 @@ pub struct Record {
     pub version: Option<String>,
     /// Whether the cluster was rebuilt from a survivor.
     pub data_loss_possible: bool,
+    /// Whether nobody could say who belongs to the cluster when that was last asked.
+    pub was_unknown: bool,
     /// When history was last forgotten to make room.
     pub compacted_at: Option<Timestamp>,
 }
@@ -97,7 +102,11 @@ impl Record {
             };
             Some((names.number(&member.name)?, remembered))
         });
-        let data_loss = quorate_operator_api::ConditionType::DataLossPossible.as_str();
+        let says = |kind: ConditionType, is_it: &dyn Fn(&Condition) -> bool| {
+            let mut conditions = status.conditions.iter();
+            conditions.any(|condition| condition.type_ == kind.as_str() && is_it(condition))
+        };
+        let unknown = [Reason::QuorumLost, Reason::Unknown].map(Reason::as_str);
         Self {
             cluster_id: status.cluster_id.as_deref().and_then(parse_id),
             next_member: status.next_member,
@@ -105,10 +114,8 @@ impl Record {
             members: members.collect(),
             version: status.version.clone(),
             compacted_at: status.compacted_at.as_ref().map(|time| time.0),
-            data_loss_possible: status
-                .conditions
-                .iter()
-                .any(|condition| condition.type_ == data_loss && condition.status == "True"),
+            data_loss_possible: says(ConditionType::DataLossPossible, &|it| it.status == "True"),
+            was_unknown: says(ConditionType::Available, &|it| unknown.contains(&&*it.reason)),
         }
     }
 

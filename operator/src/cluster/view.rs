@@ -65,10 +65,13 @@ fn view<'a>(
     let seen = observed.members.get(&number);
     let remembered = observed.record.member(number);
     let health = health(observed, raft, seen);
+    // Whatever gives the majority back may be giving the others back, too: they have their time anew.
+    let is_back = known.is_some() && observed.record.was_unknown;
     let was_healthy = remembered.map(|remembered| remembered.health == MemberHealth::Healthy);
     let since = remembered
         .and_then(|remembered| remembered.since)
         .filter(|_| was_healthy == Some(health == MemberHealth::Healthy))
+        .filter(|_| !is_back || health == MemberHealth::Healthy)
         .unwrap_or(now);
     let leads = seen.and_then(MemberSeen::says).is_some_and(|says| {
         says.leader == says.member_id && raft.is_none_or(|raft| raft.id == says.member_id)

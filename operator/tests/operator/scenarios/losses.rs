@@ -192,6 +192,36 @@ async fn a_lost_majority_is_said_and_nothing_is_destroyed() {
     assert_eq!(world.voters(NAME), before);
 }
 
+/// Whatever took the members away gives them back one after the other.
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_behind_the_majority_has_its_time() {
+    let mut world = with_cluster(5, 3).await;
+    world.wish(NAME, |spec| spec["healing"] = json!({ "replaceAfterSeconds": 60 }));
+    settled(&mut world, 3).await;
+    let before = world.voters(NAME);
+    let claims = names(&world, &of_kind::CLAIM);
+    let nodes: Vec<String> =
+        world.followers(NAME).iter().map(|member| world.node_of(member)).collect();
+    world.disturb();
+    nodes.iter().for_each(|node| world.set_up(node, false));
+    world.seconds(300).await;
+    assert_eq!(world.condition(NAME, "Available").1, "QuorumLost");
+    for node in nodes {
+        world.set_up(&node, true);
+        world.seconds(40).await;
+        assert_eq!(world.condition(NAME, "Available").0, "True", "{}", world.describe());
+    }
+    settled(&mut world, 3).await;
+    assert_eq!(world.voters(NAME), before);
+    assert_eq!(names(&world, &of_kind::CLAIM), claims);
+    // Who does not come back then is replaced as ever.
+    let lost = world.followers(NAME)[0].clone();
+    let node = world.node_of(&lost);
+    world.disturb();
+    world.set_up(&node, false);
+    replaced(&mut world, &lost).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_healing_nobody_is_replaced() {
     let mut world = with_cluster(5, 3).await;

@@ -146,14 +146,14 @@ mod tests {
                 Some(vec![on_host(&["n1"]), on_host(&["n2"])]),
             ),
             (
-                json!([term(&[own.clone()])]),
+                json!([term(std::slice::from_ref(&own))]),
                 Some("n1"),
                 Some(vec![is("storage.example.org/node", &["n1"])]),
             ),
             // A label that may be shared.
-            (json!([term(&[own.clone()])]), None, None),
+            (json!([term(std::slice::from_ref(&own))]), None, None),
             (json!([term(&[own])]), Some("n2"), None),
-            (json!([term(&[zone.clone()])]), Some("n1"), None),
+            (json!([term(std::slice::from_ref(&zone))]), Some("n1"), None),
             // It can be had elsewhere, too.
             (json!([term(&[host(&["n1"])]), term(&[zone])]), None, None),
             (json!([term(&[wants("kubernetes.io/hostname", "NotIn", &["n1"])])]), None, None),

@@ -12,6 +12,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
+use quorate_operator_api::QuorateCluster;
 
 use super::homes;
 use super::names::{CLUSTER_LABEL, Names};
@@ -39,6 +40,8 @@ pub struct Live {
     pub stranded: BTreeSet<Number>,
     /// What is in the way: objects of another cluster with names of this one.
     pub leftovers: Vec<String>,
+    /// Whether Secrets are among them, which are about to go.
+    pub has_foreign_secrets: bool,
 }
 
 /// What the API server lists, not yet told apart.
@@ -130,7 +133,15 @@ impl Live {
                 live.claims.insert(number, claim);
             }
         }
-        live.secrets = secrets.into_iter().map(|secret| (secret.name_any(), secret)).collect();
+        for secret in secrets {
+            let name = secret.name_any();
+            if is_of_another(&secret.metadata, cluster) {
+                live.leftovers.push(format!("Secret {name}"));
+                live.has_foreign_secrets = true;
+            } else {
+                live.secrets.insert(name, secret);
+            }
+        }
         live.shared = shared
             .into_iter()
             .filter(|(_, metadata)| is_owned(metadata))
@@ -147,6 +158,15 @@ impl Live {
         let numbers = self.sets.keys().chain(self.pods.keys()).chain(self.claims.keys());
         numbers.copied().collect::<BTreeSet<_>>().into_iter()
     }
+}
+
+/// Whether an object belongs to a resource that was deleted, of the same name as this one.
+fn is_of_another(metadata: &ObjectMeta, cluster: &ObjectMeta) -> bool {
+    metadata.owner_references.iter().flatten().any(|owner| {
+        owner.controller == Some(true)
+            && owner.kind == QuorateCluster::kind(&())
+            && Some(&owner.uid) != cluster.uid.as_ref()
+    })
 }
 
 /// The node that a pod is on.
@@ -169,11 +189,14 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
     use k8s_openapi::jiff::Timestamp;
 
+    use k8s_openapi::api::core::v1::Secret;
+
     use super::{Lists, Live};
     use crate::cluster::names::Names;
 
     fn metadata(name: &str, owner: Option<&str>, created: i64) -> ObjectMeta {
         let owner = owner.map(|uid| OwnerReference {
+            kind: "QuorateCluster".to_owned(),
             uid: uid.to_owned(),
             controller: Some(true),
             ..OwnerReference::default()
@@ -210,7 +233,12 @@ mod tests {
                     ..Default::default()
                 })
                 .into(),
-            secrets: Vec::new(),
+            secrets: [("demo-ca", Some("mine")), ("demo-0-tls", Some("theirs")), ("own", None)]
+                .map(|(name, owner)| Secret {
+                    metadata: metadata(name, owner, 100),
+                    ..Secret::default()
+                })
+                .into(),
             shared: vec![
                 ("Service".to_owned(), metadata("demo-client", Some("mine"), 100)),
                 ("Service".to_owned(), metadata("demo-members", Some("theirs"), 100)),
@@ -221,9 +249,14 @@ mod tests {
         assert_eq!(live.pods.keys().copied().collect::<Vec<_>>(), [0]);
         assert_eq!(live.claims.keys().copied().collect::<Vec<_>>(), [0]);
         assert_eq!(live.shared.keys().collect::<Vec<_>>(), ["Service/demo-client"]);
-        assert_eq!(
-            live.leftovers,
-            ["PersistentVolumeClaim data-demo-2-0", "Pod demo-1-0", "StatefulSet demo-1"]
-        );
+        assert_eq!(live.secrets.keys().collect::<Vec<_>>(), ["demo-ca", "own"]);
+        assert!(live.has_foreign_secrets);
+        let leftovers = [
+            "PersistentVolumeClaim data-demo-2-0",
+            "Pod demo-1-0",
+            "Secret demo-0-tls",
+            "StatefulSet demo-1",
+        ];
+        assert_eq!(live.leftovers, leftovers);
     }
 }

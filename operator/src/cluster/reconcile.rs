@@ -235,7 +235,9 @@ impl Ground<'_> {
         let Self { operator, cluster, blueprint, maker, .. } = *self;
         let members = with_certificates(&live, &record);
         leading(operator)?;
-        let certificates = maker.prepare(&mut live, &members, memory, self.may_write()).await?;
+        // What is written into another's Secret goes with that.
+        let may_write = self.may_write() && !live.has_foreign_secrets;
+        let certificates = maker.prepare(&mut live, &members, memory, may_write).await?;
         let contact = Contact {
             names: self.names.clone(),
             scheme: blueprint.scheme,

@@ -302,11 +302,6 @@ async fn a_backup_that_could_not_be_restored_makes_no_cluster() {
     let sure = json!({ "restore": { "source": place(), "object": object_of(&backup) } });
     world.delete_cluster(AGAIN).expect("deleted");
     world.until(60, "it is gone", |world| world.cluster(AGAIN).is_none()).await;
-    let is_left = |world: &World| {
-        let secrets = super::names(world, &of_kind::SECRET);
-        secrets.iter().any(|secret| secret.starts_with(AGAIN))
-    };
-    world.until(60, "and all that was its own", |world| !is_left(world)).await;
     let mut wish = spec(3);
     wish["bootstrap"] = sure;
     world.apply(AGAIN, &wish);

@@ -144,15 +144,13 @@ pub fn needs(destination: &Destination) -> Vec<Need> {
 pub fn volumes(destination: &Destination) -> Vec<(Volume, VolumeMount)> {
     let Destination { s3, gcs, azure, pvc } = destination;
     let mut volumes = Vec::new();
-    if let Some(s3) = s3 {
-        if let Some(credentials) = &s3.credentials {
-            let secret = SecretVolumeSource {
-                secret_name: Some(credentials.0.clone()),
-                default_mode: Some(KEY_MODE),
-                ..SecretVolumeSource::default()
-            };
-            volumes.push(of_secret("credentials", CREDENTIALS, secret));
-        }
+    if let Some(credentials) = s3.as_ref().and_then(|s3| s3.credentials.as_ref()) {
+        let secret = SecretVolumeSource {
+            secret_name: Some(credentials.0.clone()),
+            default_mode: Some(KEY_MODE),
+            ..SecretVolumeSource::default()
+        };
+        volumes.push(of_secret("credentials", CREDENTIALS, secret));
     }
     if let Some(key) = gcs.as_ref().and_then(|gcs| gcs.service_account.as_ref()) {
         volumes.push(of_secret("credentials", CREDENTIALS, one_key(key, SERVICE_ACCOUNT)));

@@ -47,7 +47,8 @@ pub(crate) fn storage_version(store: &Store) -> String {
     }
 }
 
-/// Take a snapshot now and stream it: messages with their prefixes, in pieces. Reading it blocks, so a thread of its own does.
+/// Take a snapshot now and stream it: messages with their prefixes, in pieces. Reading it blocks, so a
+/// thread of its own does.
 pub(super) async fn send_snapshot(member: &Member) -> Result<Answers<Bytes>, Status> {
     let version = storage_version(&*member.readable_store().await);
     let (stream, revision) = member.capture_snapshot(Trailer::None).await.map_err(status::of)?;

@@ -28,7 +28,8 @@ use crate::kubernetes::{Deletion, Error, ErrorKind, Manager, Precondition};
 use crate::operator::Operator;
 use crate::tls::managed::{self, Outcome, Shown};
 use crate::tls::{
-    Certificate, ClientFiles, IssueError, MemberFiles, Policy, Stage, cert_manager_certificates,
+    Authority, Certificate, ClientFiles, IssueError, MemberFiles, Policy, Stage,
+    cert_manager_certificates,
 };
 
 /// Rounds of writes in one look: the CA, what follows from it, and once more each.
@@ -184,19 +185,18 @@ impl Maker<'_> {
     }
 
     /// Writes a Secret, and takes it for what there is from now on.
-    async fn write(&self, live: &mut Live, mut secret: Secret) -> Result<(), Error> {
+    async fn write(&self, live: &mut Live, secret: Secret) -> Result<(), Error> {
         let objects = &self.operator.objects;
         let name = secret.name_any();
+        let namespace = &self.blueprint.names.namespace;
         let is_authority = name == self.blueprint.names.ca_secret();
         let found = live.secrets.get(&name);
         let written = match found.filter(|_| is_authority) {
-            Some(found) if crate::tls::Authority::of(found).is_ok() => {
-                secret.metadata.uid.clone_from(&found.metadata.uid);
-                secret.metadata.resource_version.clone_from(&found.metadata.resource_version);
-                objects.apply(Manager::Certificates, &secret).await?
+            Some(found) if Authority::of(found).is_ok() => {
+                let (which, change) = (precondition(found), Authority::change(found, &secret));
+                objects.merge(Manager::Certificates, namespace, &name, &which, change).await?
             }
             Some(damaged) => {
-                let namespace = &self.blueprint.names.namespace;
                 let which = precondition(damaged);
                 objects.delete::<Secret>(namespace, &name, &which, Deletion::Graceful).await?;
                 objects.create(Manager::Certificates, &secret).await?

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value, json};
 
 use super::annotations::{RETIRE_AT, ROTATE_CA, TRUSTED_SINCE};
 use super::certificate::{Certificate, CertificateError};
@@ -199,6 +200,25 @@ impl Authority {
             data: Some(data(files)),
             ..Secret::default()
         }
+    }
+
+    /// The merge patch that makes the Secret of before into this one. What the next one does not have is
+    /// named and taken out: applied, it would stay if it was there when the Secret was created.
+    #[must_use]
+    pub fn change(before: &Secret, after: &Secret) -> Value {
+        let data = after.data.iter().flatten();
+        let mut files: Map<_, _> = data.map(|(name, file)| (name.clone(), json!(file))).collect();
+        for name in before.data.iter().flatten().map(|(name, _)| name) {
+            files.entry(name).or_insert(Value::Null);
+        }
+        let annotations = after.metadata.annotations.as_ref();
+        let annotation = |name| annotations.and_then(|annotations| annotations.get(name));
+        let annotations: Map<_, _> = [RETIRE_AT, TRUSTED_SINCE, ROTATE_CA]
+            .into_iter()
+            .map(|name| (name.to_owned(), json!(annotation(name))))
+            .collect();
+        let metadata = json!({ "labels": after.metadata.labels, "annotations": annotations });
+        json!({ "metadata": metadata, "data": files })
     }
 
     /// The CAs that everybody trusts. Their order tells one bundle from another, so it is always

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{NAME, is_settled, names, operated, pod_uid, settled, spec};
 use crate::api_server::of_kind;
@@ -78,6 +78,26 @@ async fn a_ca_follows_another_and_each_stage_is_said() {
     assert!(is_settled(&world, NAME, 3), "{}", world.describe());
     let now: Vec<String> = world.voters(NAME).iter().map(|name| pod_uid(&world, name)).collect();
     assert_eq!(now, uids);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ca_that_is_deleted_is_followed_by_one_other_and_all_comes_to_rest() {
+    let lifetimes =
+        format!("leaf=6000,renew=2000,ca=60000,overlap=100,delivery={DELIVERY_SECONDS}");
+    let mut world = with_lifetimes(&lifetimes).await;
+    let before = authority(&world);
+    world.server.delete(&of_kind::SECRET, (NAMESPACE, "demo-ca"), &Value::Null).expect("deleted");
+    all_said(&mut world, 900).await;
+    let after = authority(&world);
+    assert_ne!(after, before);
+    let at_rest = "all certificates are valid and trusted everywhere";
+    let found = all_said(&mut world, 900).await;
+    assert_eq!(found, [("True".to_owned(), at_rest.to_owned())]);
+    assert_eq!(authority(&world), after);
+    let secret = world.server.get(&of_kind::SECRET, NAMESPACE, "demo-ca").expect("a CA");
+    let files = secret["data"].as_object().expect("files").keys().collect::<Vec<_>>();
+    assert_eq!(files, ["ca.crt", "tls.crt", "tls.key"]);
+    assert!(is_settled(&world, NAME, 3), "{}", world.describe());
 }
 
 #[tokio::test(start_paused = true)]

@@ -148,8 +148,8 @@ fn how(page: &mut String) {
          - Disturbance: 2,000 puts a second, their p99 when it is quiet and during snapshots one after the other, a \
          compaction of 60,000 revisions, 1,000 revocations a second of leases with 10 keys, clients that do harm. Those \
          who put are connected before; those who do harm are a process that has of the processors only what nobody \
-         else wants (SCHED_IDLE), and leave them after every fifty calls taken back: they share the machine with the server, and what it costs to do harm is not counted \
-         as what it does.\n\
+         else wants (SCHED_IDLE), and leave them after every fifty calls taken back: they share the machine with the \
+         server, and what it costs to do harm is not counted as what it does.\n\
          - A turn is disturbed if other processes took more than a tenth of the machine; such turns are left out if three \
          others are there.\n",
     );
